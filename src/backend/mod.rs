@@ -1,0 +1,1 @@
+//! One worker's connections to the nodes; moves bytes, knows no commands.

@@ -1,0 +1,1 @@
+//! Many partial replies become one.

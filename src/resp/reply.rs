@@ -1,0 +1,1 @@
+//! One complete reply: finding its end, reading it, writing it.

@@ -1,0 +1,1 @@
+//! One command as received: its bytes and where its arguments stand in them.

@@ -1,0 +1,1 @@
+//! One client, from first byte to last.
