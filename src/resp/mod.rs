@@ -1,7 +1,15 @@
 //! Bytes to messages and back, without I/O: requests, replies, and the limits of the protocol.
 
+mod inline;
+pub mod number;
 pub mod reply;
 pub mod request;
+pub mod value;
+pub mod write;
+
+pub use reply::{Elements, ReplyError, ReplyScanner, elements, integer};
+pub use request::{Parsed, Request, RequestParser};
+pub use value::Value;
 
 /// The version of the protocol that a connection speaks. A reply is passed on byte for byte, so a
 /// client's replies come from connections of its own version.
@@ -25,4 +33,62 @@ pub struct Limits {
     pub line_bytes: usize,
     /// Most bytes in one request (`client-query-buffer-limit`).
     pub request_bytes: usize,
+}
+
+impl Default for Limits {
+    /// The server's own bounds, except for the number of arguments, where it would take 2^31 - 1.
+    fn default() -> Self {
+        Self {
+            arguments: 1 << 20,
+            bulk_bytes: 512 << 20,
+            line_bytes: 64 << 10,
+            request_bytes: 1 << 30,
+        }
+    }
+}
+
+/// What is wrong with a request. The text is the wire line without the leading `-` and the line
+/// end, word for word as the server says it. The connection is closed after any of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ParseError {
+    /// The count line is not a number, or announces too many arguments.
+    #[error("ERR Protocol error: invalid multibulk length")]
+    MultibulkLength,
+    /// Too many arguments from a client that has not logged in.
+    #[error("ERR Protocol error: unauthenticated multibulk length")]
+    UnauthenticatedMultibulkLength,
+    /// An argument that does not start with `$` but with this byte.
+    #[error("ERR Protocol error: expected '$', got '{}'", shown(*.0))]
+    ExpectedBulk(u8),
+    /// The length line of an argument is not a number or announces too much, or the argument's
+    /// bytes are not followed by a line end.
+    #[error("ERR Protocol error: invalid bulk length")]
+    BulkLength,
+    /// Too long an argument from a client that has not logged in.
+    #[error("ERR Protocol error: unauthenticated bulk length")]
+    UnauthenticatedBulkLength,
+    /// A count line that does not end.
+    #[error("ERR Protocol error: too big mbulk count string")]
+    CountLineTooLong,
+    /// A length line that does not end.
+    #[error("ERR Protocol error: too big bulk count string")]
+    LengthLineTooLong,
+    /// An inline request that does not end.
+    #[error("ERR Protocol error: too big inline request")]
+    InlineTooLong,
+    /// An inline request with an open quote, or with text right after a closing one.
+    #[error("ERR Protocol error: unbalanced quotes in request")]
+    UnbalancedQuotes,
+    /// The connection is closed without a word: a browser was tricked into speaking to a server
+    /// (`POST`, `Host:`), or the request is longer than one may be.
+    #[error("connection closed without a reply")]
+    Hangup,
+}
+
+/// A byte as it may stand in an error line, which a line end would cut in two.
+fn shown(byte: u8) -> char {
+    match byte {
+        b'\r' | b'\n' => ' ',
+        other => char::from(other),
+    }
 }

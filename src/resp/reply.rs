@@ -1,1 +1,449 @@
-//! One complete reply: finding its end, reading it, writing it.
+//! Replies as bytes: finding the end of one, and looking at its parts without building a tree.
+//!
+//! A scanner keeps no bytes, never recurses, and looks at each byte once, however small the pieces
+//! in which a reply arrives.
+
+use super::number;
+
+/// Most aggregates around a value. Servers nest less than ten deep.
+const DEPTH: usize = 128;
+/// Levels of nesting that need no allocation.
+const SHALLOW: usize = 8;
+/// Most bytes in a length line, where 18 digits already mean an exabyte.
+const LENGTH_LINE: usize = 24;
+/// Most bytes in a number, a double or a truth value.
+const NUMBER_LINE: u64 = 64 << 10;
+/// Most bytes in a simple string, an error or a big number. A script can make a server send one as
+/// long as a string may be, and that must not cost its neighbours the connection.
+const TEXT_LINE: u64 = 512 << 20;
+
+/// Why bytes are not a reply. The connection they came from cannot be trusted any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReplyError {
+    /// No type of the protocol starts with this byte.
+    #[error("a reply cannot start with byte {0:#04x}")]
+    Kind(u8),
+    /// A length that is not a number, or negative where that means nothing.
+    #[error("invalid length in a reply")]
+    Length,
+    /// The bytes of a string are not followed by a line end.
+    #[error("a string in a reply does not end where it should")]
+    Trailer,
+    /// Too many aggregates within each other.
+    #[error("a reply is nested too deeply")]
+    Depth,
+    /// A line that does not end.
+    #[error("a line in a reply is too long")]
+    Line,
+    /// A number, a truth value or the like with something else in its place.
+    #[error("invalid value in a reply")]
+    Value,
+    /// The bytes end before the reply does (where a whole reply was promised).
+    #[error("a reply is cut off")]
+    Cut,
+    /// More bytes follow the reply (where exactly one was promised).
+    #[error("bytes after the end of a reply")]
+    Trailing,
+}
+
+/// What is open around the value that comes next.
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    /// An aggregate that still lacks so many values. An attribute and the value that it belongs to
+    /// count as one such group.
+    Counted(u64),
+    /// A streamed aggregate that ends with `.`.
+    Streamed,
+    /// A streamed map; `half` after a key, when it cannot end.
+    StreamedMap { half: bool },
+    /// A streamed string: pieces, the last one empty.
+    Pieces,
+}
+
+/// How far one step through the bytes has led.
+enum Step {
+    /// The buffer ends here.
+    Wait,
+    /// Something was opened; its contents follow.
+    Opened,
+    /// A value has ended.
+    Ended,
+}
+
+/// Finds where replies end. It resumes where the bytes ended.
+#[derive(Debug)]
+pub struct ReplyScanner {
+    /// First byte not yet understood.
+    position: usize,
+    /// Bytes left of the string at `position`, with its line end.
+    string: u64,
+    /// Inside a line: how many more bytes it may have.
+    line: Option<u64>,
+    depth: usize,
+    levels: [Level; SHALLOW],
+    /// Levels beyond the first few.
+    deeper: Vec<Level>,
+}
+
+impl Default for ReplyScanner {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ReplyScanner {
+    /// A scanner at the start of a reply.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            position: 0,
+            string: 0,
+            line: None,
+            depth: 0,
+            levels: [Level::Counted(0); SHALLOW],
+            deeper: Vec::new(),
+        }
+    }
+
+    /// Looks for the end of the reply whose unforgotten bytes start `buffer`. `Some(n)`: it ends
+    /// after `n` bytes, and the next call starts a new one. `None`: more bytes are needed; the next
+    /// call gets the same bytes with more appended, or less those that `forget` was told about.
+    ///
+    /// # Errors
+    /// The bytes are not a reply, so the connection must be closed.
+    pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<usize>, ReplyError> {
+        loop {
+            let step = if self.string > 0 {
+                self.skip_string(buffer)?
+            } else if let Some(most) = self.line {
+                self.skip_line(buffer, most)?
+            } else {
+                self.open(buffer)?
+            };
+            match step {
+                Step::Wait => return Ok(None),
+                Step::Opened => {}
+                Step::Ended => {
+                    if self.close() {
+                        let end = self.position;
+                        self.position = 0;
+                        return Ok(Some(end));
+                    }
+                }
+            }
+        }
+    }
+
+    /// After `None`: how many bytes at the start of the buffer have been understood as part of this
+    /// reply, so that they may be passed on before the rest has come.
+    #[must_use]
+    pub fn scanned(&self) -> usize {
+        self.position
+    }
+
+    /// The first `n` bytes, at most `scanned()`, have been passed on and are no longer in the buffer.
+    pub fn forget(&mut self, n: usize) {
+        debug_assert!(n <= self.position, "only scanned bytes can be forgotten");
+        self.position = self.position.saturating_sub(n);
+    }
+
+    /// After `None`: how many more bytes are certainly needed, 0 if that is not known.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        usize::try_from(self.string).unwrap_or(usize::MAX)
+    }
+
+    /// Reads the type and length of the next value, or the whole value if it is a simple one.
+    fn open(&mut self, buffer: &[u8]) -> Result<Step, ReplyError> {
+        let rest = buffer.get(self.position..).unwrap_or_default();
+        let Some(&kind) = rest.first() else { return Ok(Step::Wait) };
+        match (kind, self.top()) {
+            (b';', Some(Level::Pieces)) => return self.open_piece(rest),
+            (_, Some(Level::Pieces)) => return Err(ReplyError::Kind(kind)),
+            (b'.', Some(Level::Streamed | Level::StreamedMap { half: false })) => {
+                return self.end_stream(rest);
+            }
+            _ => {}
+        }
+        if let Some(used) = quick(rest) {
+            self.position += used;
+            return Ok(Step::Ended);
+        }
+        match kind {
+            b'+' | b'-' | b'(' => Ok(self.open_line(TEXT_LINE)),
+            b':' | b',' | b'#' | b'_' => Ok(self.open_line(NUMBER_LINE)),
+            b'$' | b'=' | b'!' | b'*' | b'%' | b'~' | b'>' | b'|' => self.open_length(kind, rest),
+            _ => Err(ReplyError::Kind(kind)),
+        }
+    }
+
+    fn open_line(&mut self, most: u64) -> Step {
+        self.position += 1;
+        self.line = Some(most);
+        Step::Opened
+    }
+
+    fn open_length(&mut self, kind: u8, rest: &[u8]) -> Result<Step, ReplyError> {
+        let Some((length, used)) = read_length(rest)? else { return Ok(Step::Wait) };
+        self.position += used;
+        let level = match (kind, length) {
+            (b'$' | b'=' | b'!', Length::Known(bytes)) => {
+                self.string = bytes + 2;
+                return Ok(Step::Opened);
+            }
+            (b'$' | b'*', Length::Null) => return Ok(Step::Ended),
+            (b'*' | b'~' | b'>' | b'%', Length::Known(0)) => return Ok(Step::Ended),
+            (b'*' | b'~' | b'>', Length::Known(count)) => Level::Counted(count),
+            (b'%', Length::Known(pairs)) => Level::Counted(2 * pairs),
+            (b'|', Length::Known(pairs)) => Level::Counted(2 * pairs + 1),
+            (b'$', Length::Streamed) => Level::Pieces,
+            (b'*' | b'~', Length::Streamed) => Level::Streamed,
+            (b'%', Length::Streamed) => Level::StreamedMap { half: false },
+            _ => return Err(ReplyError::Length),
+        };
+        self.enter(level)?;
+        Ok(Step::Opened)
+    }
+
+    fn open_piece(&mut self, rest: &[u8]) -> Result<Step, ReplyError> {
+        match read_length(rest)? {
+            None => Ok(Step::Wait),
+            Some((Length::Known(0), used)) => {
+                self.position += used;
+                self.leave();
+                Ok(Step::Ended)
+            }
+            Some((Length::Known(bytes), used)) => {
+                self.position += used;
+                self.string = bytes + 2;
+                Ok(Step::Opened)
+            }
+            Some(_) => Err(ReplyError::Length),
+        }
+    }
+
+    fn end_stream(&mut self, rest: &[u8]) -> Result<Step, ReplyError> {
+        let end = b".\r\n";
+        if rest.starts_with(end) {
+            self.position += end.len();
+            self.leave();
+            return Ok(Step::Ended);
+        }
+        if end.starts_with(rest) { Ok(Step::Wait) } else { Err(ReplyError::Value) }
+    }
+
+    fn skip_string(&mut self, buffer: &[u8]) -> Result<Step, ReplyError> {
+        let available = buffer.len().saturating_sub(self.position) as u64;
+        let skipped = available.min(self.string.saturating_sub(2));
+        self.string -= skipped;
+        self.position += skipped as usize;
+        while self.string > 0 {
+            let expected = if self.string == 2 { b'\r' } else { b'\n' };
+            match buffer.get(self.position) {
+                None => return Ok(Step::Wait),
+                Some(byte) if *byte == expected && self.string <= 2 => {}
+                Some(_) => return Err(ReplyError::Trailer),
+            }
+            self.string -= 1;
+            self.position += 1;
+        }
+        Ok(Step::Ended)
+    }
+
+    fn skip_line(&mut self, buffer: &[u8], most: u64) -> Result<Step, ReplyError> {
+        let rest = buffer.get(self.position..).unwrap_or_default();
+        let (text, step) = match line_end(rest) {
+            Some(end) => (end - 2, Step::Ended),
+            // A CR at the very end may be half of the line end: it is looked at again.
+            None => (rest.len() - usize::from(rest.last() == Some(&b'\r')), Step::Wait),
+        };
+        let left = most.checked_sub(text as u64).ok_or(ReplyError::Line)?;
+        self.position += text;
+        self.line = Some(left);
+        if matches!(step, Step::Ended) {
+            self.position += 2;
+            self.line = None;
+        }
+        Ok(step)
+    }
+
+    /// A value has ended, and perhaps what is around it. True if that was the whole reply.
+    fn close(&mut self) -> bool {
+        loop {
+            match self.top_mut() {
+                None => return true,
+                Some(Level::Counted(left)) => {
+                    *left -= 1;
+                    if *left > 0 {
+                        return false;
+                    }
+                }
+                Some(Level::StreamedMap { half }) => {
+                    *half = !*half;
+                    return false;
+                }
+                Some(Level::Streamed | Level::Pieces) => return false,
+            }
+            self.leave();
+        }
+    }
+
+    fn top(&self) -> Option<Level> {
+        let index = self.depth.checked_sub(1)?;
+        self.levels.get(index).or_else(|| self.deeper.last()).copied()
+    }
+
+    fn top_mut(&mut self) -> Option<&mut Level> {
+        let index = self.depth.checked_sub(1)?;
+        self.levels.get_mut(index).or_else(|| self.deeper.last_mut())
+    }
+
+    fn enter(&mut self, level: Level) -> Result<(), ReplyError> {
+        if self.depth == DEPTH {
+            return Err(ReplyError::Depth);
+        }
+        match self.levels.get_mut(self.depth) {
+            Some(place) => *place = level,
+            None => self.deeper.push(level),
+        }
+        self.depth += 1;
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.depth = self.depth.saturating_sub(1);
+        self.deeper.truncate(self.depth.saturating_sub(SHALLOW));
+    }
+}
+
+/// What stands in a length line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Length {
+    Known(u64),
+    /// `-1`
+    Null,
+    /// `?`
+    Streamed,
+}
+
+/// Reads the length line at the start of `rest`, type byte included, and says how many bytes it
+/// took. `None`: it goes on beyond the buffer.
+pub(super) fn read_length(rest: &[u8]) -> Result<Option<(Length, usize)>, ReplyError> {
+    let after = rest.get(1..).unwrap_or_default();
+    if let Some((length, used)) = number::length_line(after) {
+        return Ok(Some((Length::Known(length as u64), 1 + used)));
+    }
+    for (text, length) in [(&b"-1\r\n"[..], Length::Null), (b"?\r\n", Length::Streamed)] {
+        if after.starts_with(text) {
+            return Ok(Some((length, 1 + text.len())));
+        }
+        if text.starts_with(after) {
+            return Ok(None);
+        }
+    }
+    let digits = after.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let cut = matches!(after.get(digits..), Some([] | [b'\r']));
+    let padded = digits > 1 && after.first() == Some(&b'0');
+    if cut && digits > 0 && !padded && after.len() < LENGTH_LINE {
+        Ok(None)
+    } else {
+        Err(ReplyError::Length)
+    }
+}
+
+/// Length of the line at the start of `rest`, with its CRLF. A CR or LF alone ends nothing.
+pub(super) fn line_end(rest: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', rest)
+        .find(|&index| index > 0 && rest.get(index - 1) == Some(&b'\r'))
+        .map(|index| index + 1)
+}
+
+/// Length of the value at the start of `rest`, if it is one of the usual small ones and complete.
+#[inline]
+fn quick(rest: &[u8]) -> Option<usize> {
+    match rest {
+        [b'$', after @ ..] => {
+            let Some((length, used)) = number::length_line(after) else {
+                return rest.starts_with(b"$-1\r\n").then_some(5);
+            };
+            let end = 1 + used + length;
+            (rest.get(end..end + 2)? == b"\r\n").then_some(end + 2)
+        }
+        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
+        [b':', after @ ..] => number::length_line(after).map(|(_, used)| 1 + used),
+        [b'_', b'\r', b'\n', ..] => Some(3),
+        _ => None,
+    }
+}
+
+/// The number in a complete `:123` reply.
+#[must_use]
+pub fn integer(reply: &[u8]) -> Option<i64> {
+    number::integer(reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?)
+}
+
+/// The elements of a complete array, set or push, or the keys and values of a map in turn. `None`
+/// if the reply is no aggregate. Attributes before it are passed over.
+#[must_use]
+pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
+    let mut rest = reply;
+    loop {
+        let kind = *rest.first()?;
+        let (length, used) = read_length(rest).ok()??;
+        rest = rest.get(used..)?;
+        let left = match (kind, length) {
+            (b'*' | b'~' | b'>', Length::Known(count)) => Some(count),
+            (b'%', Length::Known(pairs)) => Some(2 * pairs),
+            (b'*' | b'~' | b'%', Length::Streamed) => None,
+            (b'|', Length::Known(pairs)) => {
+                let mut attribute = Elements { rest, left: Some(2 * pairs) };
+                attribute.by_ref().for_each(drop);
+                rest = attribute.rest;
+                continue;
+            }
+            _ => return None,
+        };
+        return Some(Elements { rest, left });
+    }
+}
+
+/// The bytes of one element after the other.
+#[derive(Clone, Debug)]
+pub struct Elements<'a> {
+    rest: &'a [u8],
+    /// Elements still to come, if the aggregate said how many it has.
+    left: Option<u64>,
+}
+
+impl Elements<'_> {
+    /// How many elements are still announced; 0 for a streamed aggregate, which does not say.
+    #[must_use]
+    pub fn announced(&self) -> usize {
+        usize::try_from(self.left.unwrap_or(0)).unwrap_or(usize::MAX)
+    }
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        match &mut self.left {
+            Some(0) => return None,
+            Some(left) => *left -= 1,
+            None if self.rest.starts_with(b".") => return None,
+            None => {}
+        }
+        let size = match quick(self.rest) {
+            Some(size) => size,
+            None => ReplyScanner::new().scan(self.rest).ok()??,
+        };
+        let (element, rest) = self.rest.split_at_checked(size)?;
+        self.rest = rest;
+        Some(element)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // Each element takes at least three bytes, whatever was announced.
+        (0, Some(self.rest.len() / 3))
+    }
+}
