@@ -1,0 +1,304 @@
+//! The one way in to a node: dial, AUTH, HELLO, READONLY; and a conversation for the control thread.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::codec::{Decoder, FramedRead};
+
+use crate::config::{self, Secret};
+use crate::resp::{Protocol, ReplyError, ReplyScanner, Value, write};
+
+/// After this time without a byte the kernel asks whether the other end still lives.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// Most bytes in a reply to the handshake. HELLO lists the server's modules.
+const HANDSHAKE_BYTES: usize = 1 << 20;
+
+/// As whom the gateway logs in to a node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// User name; empty means the default user.
+    pub username: String,
+    /// Password; empty means that no login is made.
+    pub password: Secret,
+}
+
+/// What a connection must be before it is used.
+#[derive(Clone, Debug)]
+pub struct Handshake {
+    /// The protocol it speaks.
+    pub protocol: Protocol,
+    /// The login.
+    pub credentials: Credentials,
+    /// Whether a replica may answer reads on it.
+    pub readonly: bool,
+    /// Time for all of it: name, connection, replies.
+    pub timeout: Duration,
+}
+
+/// What had to be done when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Looking up the host's addresses.
+    Resolve,
+    /// Making the TCP connection.
+    Connect,
+    /// Logging in.
+    Auth,
+    /// Choosing the protocol.
+    Hello,
+    /// Allowing reads on a replica.
+    ReadOnly,
+    /// A question after the handshake.
+    Ask,
+}
+
+/// Why it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Cause {
+    /// The system says so.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// It took too long.
+    #[error("timed out")]
+    Timeout,
+    /// The node's own words.
+    #[error("{0}")]
+    Refused(String),
+    /// The node closed the connection.
+    #[error("connection closed by the node")]
+    Closed,
+    /// The node does not speak the protocol.
+    #[error("{0}")]
+    Reply(#[from] ReplyError),
+    /// The reply is longer than it may be.
+    #[error("reply longer than {0} bytes")]
+    TooLong(usize),
+    /// More came than was asked for.
+    #[error("unexpected bytes after the reply")]
+    Unasked,
+}
+
+/// A node could not be reached, or did not let the gateway in.
+#[derive(Debug, thiserror::Error)]
+#[error("{address}: {step}: {cause}")]
+pub struct ConnectError {
+    /// The node, as it was to be dialled.
+    pub address: String,
+    /// How far it went.
+    pub step: Step,
+    /// What stopped it.
+    pub cause: Cause,
+}
+
+impl Credentials {
+    /// The login that the settings give.
+    pub fn of(settings: &config::Cluster) -> Self {
+        Self { username: settings.username.clone(), password: settings.password.clone() }
+    }
+}
+
+impl Handshake {
+    /// What the control thread needs: RESP2, because its answers are read by the gateway alone.
+    pub fn control(credentials: Credentials, timeout: Duration) -> Self {
+        Self { protocol: Protocol::Resp2, credentials, readonly: false, timeout }
+    }
+
+    /// The requests to send, in one write, and the step that each belongs to.
+    fn requests(&self) -> (Vec<u8>, Vec<Step>) {
+        let (mut bytes, mut steps) = (Vec::new(), Vec::new());
+        let Credentials { username, password } = &self.credentials;
+        if !password.is_empty() {
+            let user = (!username.is_empty()).then_some(username.as_str());
+            let words: Vec<&str> =
+                ["AUTH"].into_iter().chain(user).chain([password.expose()]).collect();
+            write::command(&mut bytes, &words);
+            steps.push(Step::Auth);
+        }
+        if self.protocol == Protocol::Resp3 {
+            write::command(&mut bytes, &["HELLO", "3"]);
+            steps.push(Step::Hello);
+        }
+        if self.readonly {
+            write::command(&mut bytes, &["READONLY"]);
+            steps.push(Step::ReadOnly);
+        }
+        (bytes, steps)
+    }
+}
+
+/// Dials one node: every address of its name in turn, until one takes the connection; then the handshake.
+/// The name is resolved each time, so that a node which came back elsewhere is found.
+///
+/// # Errors
+/// Which node, which step, and why.
+pub async fn dial(address: &str, want: &Handshake) -> Result<TcpStream, ConnectError> {
+    let deadline = Instant::now() + want.timeout;
+    let failed = |step, cause| ConnectError { address: address.to_owned(), step, cause };
+    let lookup = timeout_at(deadline, tokio::net::lookup_host(address)).await;
+    let places: Vec<SocketAddr> = match lookup {
+        Ok(found) => found.map_err(|error| failed(Step::Resolve, error.into()))?.collect(),
+        Err(_) => return Err(failed(Step::Resolve, Cause::Timeout)),
+    };
+    let stream = connect(&places, deadline).await.map_err(|cause| failed(Step::Connect, cause))?;
+
+    let (bytes, steps) = want.requests();
+    if steps.is_empty() {
+        return Ok(stream);
+    }
+    let mut talk = FramedRead::new(stream, Replies::new(HANDSHAKE_BYTES));
+    let first = steps.first().copied().unwrap_or(Step::Connect);
+    talk.get_mut().write_all(&bytes).await.map_err(|error| failed(first, error.into()))?;
+    for step in steps {
+        let reply = timeout_at(deadline, next(&mut talk)).await.unwrap_or(Err(Cause::Timeout));
+        reply.and_then(accepted).map_err(|cause| failed(step, cause))?;
+    }
+    // Nothing else was asked, and a byte too many here would be taken for the first reply.
+    if !talk.read_buffer().is_empty() {
+        return Err(failed(Step::Connect, Cause::Unasked));
+    }
+    Ok(talk.into_inner())
+}
+
+/// Tries each address, leaving time for those that follow.
+async fn connect(places: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Cause> {
+    let mut why = Cause::Io(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    let mut left = u32::try_from(places.len()).unwrap_or(u32::MAX);
+    for place in places {
+        let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
+        left = left.saturating_sub(1);
+        match timeout(share, TcpStream::connect(place)).await {
+            Ok(Ok(stream)) => return Ok(prepared(stream)?),
+            Ok(Err(error)) => why = error.into(),
+            Err(_) => why = Cause::Timeout,
+        }
+    }
+    Err(why)
+}
+
+fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
+    stream.set_nodelay(true)?;
+    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
+    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    Ok(stream)
+}
+
+fn accepted(reply: Bytes) -> Result<(), Cause> {
+    match Value::parse(&reply)?.as_error() {
+        Some(error) => Err(Cause::Refused(String::from_utf8_lossy(error).into_owned())),
+        None => Ok(()),
+    }
+}
+
+async fn next(talk: &mut FramedRead<TcpStream, Replies>) -> Result<Bytes, Cause> {
+    talk.next().await.unwrap_or(Err(Cause::Closed))
+}
+
+/// Questions and answers with one node, one question at a time, for the control thread.
+/// After an error the connection is of no use any more.
+#[derive(Debug)]
+pub struct Conversation {
+    address: String,
+    talk: FramedRead<TcpStream, Replies>,
+    timeout: Duration,
+}
+
+impl Conversation {
+    /// Dials `address`. Later answers may take as long as the handshake, and have at most `most` bytes each.
+    ///
+    /// # Errors
+    /// As [`dial`].
+    pub async fn open(address: &str, want: &Handshake, most: usize) -> Result<Self, ConnectError> {
+        let stream = dial(address, want).await?;
+        let talk = FramedRead::new(stream, Replies::new(most));
+        Ok(Self { address: address.to_owned(), talk, timeout: want.timeout })
+    }
+
+    /// The node, as it was dialled.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Sends requests in one write and waits for the reply to each, as received.
+    ///
+    /// # Errors
+    /// The replies did not come whole, or not in time.
+    pub async fn ask<const N: usize>(
+        &mut self,
+        requests: [&[&str]; N],
+    ) -> Result<[Bytes; N], ConnectError> {
+        let asked = timeout(self.timeout, self.exchange(requests)).await;
+        let failed = |cause| ConnectError { address: self.address.clone(), step: Step::Ask, cause };
+        asked.unwrap_or(Err(Cause::Timeout)).map_err(failed)
+    }
+
+    async fn exchange<const N: usize>(
+        &mut self,
+        requests: [&[&str]; N],
+    ) -> Result<[Bytes; N], Cause> {
+        if !self.talk.read_buffer().is_empty() {
+            return Err(Cause::Unasked);
+        }
+        let mut bytes = Vec::new();
+        for words in requests {
+            write::command(&mut bytes, words);
+        }
+        self.talk.get_mut().write_all(&bytes).await?;
+        let mut replies = [const { Bytes::new() }; N];
+        for reply in &mut replies {
+            *reply = next(&mut self.talk).await?;
+        }
+        Ok(replies)
+    }
+}
+
+/// Cuts what arrives into replies. Each is at most `most` bytes long.
+#[derive(Debug)]
+struct Replies {
+    scanner: ReplyScanner,
+    most: usize,
+}
+
+impl Replies {
+    fn new(most: usize) -> Self {
+        Self { scanner: ReplyScanner::new(), most }
+    }
+}
+
+impl Decoder for Replies {
+    type Item = Bytes;
+    type Error = Cause;
+
+    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Cause> {
+        match self.scanner.scan(buffer)? {
+            Some(length) if length <= self.most => Ok(Some(buffer.split_to(length).freeze())),
+            None if buffer.len().saturating_add(self.scanner.missing()) <= self.most => Ok(None),
+            _ => Err(Cause::TooLong(self.most)),
+        }
+    }
+
+    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Cause> {
+        match self.decode(buffer)? {
+            None => Err(Cause::Closed),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Resolve => "looking up the name",
+            Self::Connect => "connecting",
+            Self::Auth => "AUTH",
+            Self::Hello => "HELLO 3",
+            Self::ReadOnly => "READONLY",
+            Self::Ask => "asking",
+        })
+    }
+}
