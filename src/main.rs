@@ -1,3 +1,189 @@
 //! The command line, nothing else.
 
-fn main() {}
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use slotway::config::{Flag, Mistakes, Settings, Sources};
+use slotway::{launch, runtime};
+
+/// One endpoint over a whole Redis or Valkey Cluster, for clients that know a single server.
+#[derive(Parser)]
+#[command(version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start a local cluster of real servers, then the gateway before it; Ctrl-C stops both.
+    Up(Up),
+    /// Start the gateway before a cluster that exists.
+    Serve(Serve),
+    /// Read a settings file and report every mistake with its place.
+    Check(Check),
+    /// Become a server that ends with the process that started it.
+    #[command(hide = true)]
+    NodeExec(NodeExec),
+}
+
+#[derive(Args)]
+struct Up {
+    /// Primaries to start.
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    masters: u16,
+    /// Replicas of each primary.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    replicas: u16,
+    /// Port of the first node; the others follow it.
+    #[arg(long, value_name = "PORT", default_value_t = 7000)]
+    base_port: u16,
+    /// Folder where the data is kept and found again [default: one below the user's data folder].
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Keep the data in a temporary folder that is removed at the end.
+    #[arg(long, conflicts_with = "dir")]
+    ephemeral: bool,
+    /// The server program [default: redis-server or valkey-server on the PATH].
+    #[arg(long, value_name = "PATH")]
+    server: Option<PathBuf>,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Args)]
+struct Serve {
+    /// A node of the cluster to ask first; may be given several times.
+    #[arg(long = "node", value_name = "HOST:PORT")]
+    nodes: Vec<String>,
+    #[command(flatten)]
+    gateway: Gateway,
+}
+
+#[derive(Args)]
+struct Check {
+    /// The settings file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// Try the cluster as well: dial each node, authenticate, ask for its state.
+    #[arg(long)]
+    connect: bool,
+}
+
+#[derive(Args)]
+struct NodeExec {
+    server: PathBuf,
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Flags that stand for settings. They stay text here, so that a wrong one is reported together
+/// with all other mistakes.
+#[derive(Args)]
+struct Gateway {
+    /// Address and port for clients [default: 127.0.0.1:6379].
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    /// Address and port for /metrics, /healthz and /readyz [default: 127.0.0.1:9121].
+    #[arg(long, value_name = "HOST:PORT")]
+    admin: Option<String>,
+    /// Worker threads; 0 means one per core [default: 0].
+    #[arg(long, value_name = "N")]
+    workers: Option<String>,
+    /// A settings file; flags and SLOTWAY_* variables beat it.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => match error.downcast_ref::<Mistakes>() {
+            Some(mistakes) => {
+                eprintln!("{mistakes}");
+                ExitCode::from(2)
+            }
+            None => {
+                eprintln!("slotway: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Up(up) => {
+            let settings = up.gateway.sources(&[]).load()?;
+            runtime::logging::start(&settings.log)?;
+            launch::up(up.options(), settings)
+        }
+        Command::Serve(serve) => {
+            let sources = Sources { needs_nodes: true, ..serve.gateway.sources(&serve.nodes) };
+            let settings = sources.load()?;
+            runtime::logging::start(&settings.log)?;
+            runtime::serve(settings)
+        }
+        Command::Check(check) => check.run(),
+        Command::NodeExec(node) => launch::exec_node(node.server, node.arguments),
+    }
+}
+
+impl Up {
+    fn options(self) -> launch::Options {
+        launch::Options {
+            masters: self.masters,
+            replicas: self.replicas,
+            base_port: self.base_port,
+            dir: self.dir,
+            ephemeral: self.ephemeral,
+            server: self.server,
+        }
+    }
+}
+
+impl Gateway {
+    fn sources(&self, nodes: &[String]) -> Sources {
+        let nodes = (!nodes.is_empty()).then(|| nodes.join(","));
+        let flags = [
+            ("--listen", "listen.address", &self.listen),
+            ("--admin", "admin.address", &self.admin),
+            ("--workers", "runtime.workers", &self.workers),
+            ("--node", "cluster.nodes", &nodes),
+        ];
+        let given = flags
+            .into_iter()
+            .filter_map(|(name, path, text)| text.clone().map(|text| Flag { name, path, text }));
+        Sources {
+            file: self.config.clone(),
+            variables: std::env::vars_os().collect(),
+            flags: given.collect(),
+            needs_nodes: false,
+        }
+    }
+}
+
+impl Check {
+    fn run(self) -> anyhow::Result<()> {
+        let settings = self.settings()?;
+        let mut out = std::io::stdout();
+        writeln!(out, "{}: ok", self.config.display())?;
+        if self.connect {
+            writeln!(out, "{}", runtime::try_cluster(&settings)?)?;
+        }
+        Ok(())
+    }
+
+    fn settings(&self) -> Result<Settings, Mistakes> {
+        let sources = Sources {
+            file: Some(self.config.clone()),
+            variables: std::env::vars_os().collect(),
+            needs_nodes: self.connect,
+            ..Sources::default()
+        };
+        sources.load()
+    }
+}

@@ -1,0 +1,448 @@
+//! Kinds of values: how each is read, checked, described and shown.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::net::SocketAddr;
+use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::DeValue;
+
+use super::Secret;
+
+/// What a row of `settings!` names beside its default.
+pub(super) trait Kind<T> {
+    /// What is accepted, in words that follow "must be".
+    fn expects(&self) -> String;
+
+    /// The value, or what stood there instead: one entry for each wrong element of a list.
+    fn read(&self, given: &Given<'_>) -> Result<T, Vec<Wrong>>;
+
+    /// The value as the settings file writes it.
+    fn show(&self, value: &T) -> String;
+}
+
+/// A value as somebody wrote it.
+pub(super) enum Given<'a> {
+    /// In the file, with the type it has there.
+    Typed(&'a Spanned<DeValue<'a>>),
+    /// In a variable or a flag, where everything is text.
+    Text(&'a str),
+}
+
+/// What stood where something else was expected.
+#[derive(Debug, PartialEq)]
+pub(super) struct Wrong {
+    pub(super) found: String,
+    /// Bytes of the file, when it stood there.
+    pub(super) at: Option<Range<usize>>,
+}
+
+/// An address and a port.
+pub(super) struct Address;
+/// A whole number within bounds.
+pub(super) struct Count(pub(super) RangeInclusive<u64>);
+/// A size within bounds.
+pub(super) struct Bytes(pub(super) RangeInclusive<usize>);
+/// A duration within bounds.
+pub(super) struct Time(pub(super) RangeInclusive<Duration>);
+/// A number from 0 to 1.
+pub(super) struct Share;
+/// True or false.
+pub(super) struct Truth;
+/// One of the words of a type.
+pub(super) struct OneOf;
+/// Any text.
+pub(super) struct Text;
+/// A password: never shown, not even when it is wrong.
+pub(super) struct Hidden;
+/// Levels of the log.
+pub(super) struct Filter;
+/// Where a node is.
+pub(super) struct HostPort;
+/// Several of a kind; in a variable, separated by commas.
+pub(super) struct List<K>(pub(super) K);
+/// From one of a kind to another; in a variable, `from=to` separated by commas.
+pub(super) struct Pairs<K>(pub(super) K);
+
+/// A type that is written as one of a few words.
+pub(super) trait Word: Copy + PartialEq + 'static {
+    /// Each word with its value.
+    const WORDS: &'static [(&'static str, Self)];
+}
+
+impl Kind<SocketAddr> for Address {
+    fn expects(&self) -> String {
+        "an IP address and a port such as \"127.0.0.1:6379\"".to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<SocketAddr, Vec<Wrong>> {
+        given.accept(given.parsed())
+    }
+
+    fn show(&self, value: &SocketAddr) -> String {
+        format!("\"{value}\"")
+    }
+}
+
+impl<T: TryFrom<u64> + Display> Kind<T> for Count {
+    fn expects(&self) -> String {
+        format!("a whole number, {} to {}", self.0.start(), self.0.end())
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<T, Vec<Wrong>> {
+        let within = given.whole().filter(|count| self.0.contains(count));
+        given.accept(within.and_then(|count| T::try_from(count).ok()))
+    }
+
+    fn show(&self, value: &T) -> String {
+        value.to_string()
+    }
+}
+
+impl Kind<usize> for Bytes {
+    fn expects(&self) -> String {
+        let [start, end] = [self.0.start(), self.0.end()].map(|size| self.show(size));
+        format!("a size in bytes such as 65536, \"64KiB\", \"64MiB\" or \"1GiB\", {start} to {end}")
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<usize, Vec<Wrong>> {
+        let size = match given.whole() {
+            Some(bytes) => usize::try_from(bytes).ok(),
+            None => given.text().and_then(size_from_text),
+        };
+        given.accept(size.filter(|size| self.0.contains(size)))
+    }
+
+    fn show(&self, value: &usize) -> String {
+        let unit = UNITS.iter().find(|(_, bytes)| *value != 0 && value.is_multiple_of(*bytes));
+        match unit {
+            Some((name, bytes)) => format!("\"{}{name}\"", value / bytes),
+            None => value.to_string(),
+        }
+    }
+}
+
+/// Units of size, largest first.
+const UNITS: [(&str, usize); 4] =
+    [("TiB", super::TIB), ("GiB", super::GIB), ("MiB", super::MIB), ("KiB", super::KIB)];
+
+fn size_from_text(text: &str) -> Option<usize> {
+    let (number, unit) =
+        UNITS.iter().find_map(|(name, bytes)| Some((text.strip_suffix(name)?, *bytes)))?;
+    number.trim_end().parse::<usize>().ok()?.checked_mul(unit)
+}
+
+impl Kind<Duration> for Time {
+    fn expects(&self) -> String {
+        let [start, end] = [self.0.start(), self.0.end()].map(|time| self.show(time));
+        format!("a duration such as \"500ms\", \"10s\" or \"5m\", {start} to {end}")
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<Duration, Vec<Wrong>> {
+        let time = given.text().and_then(|text| humantime::parse_duration(text).ok());
+        given.accept(time.filter(|time| self.0.contains(time)))
+    }
+
+    fn show(&self, value: &Duration) -> String {
+        format!("\"{}\"", humantime::format_duration(*value))
+    }
+}
+
+impl Kind<f64> for Share {
+    fn expects(&self) -> String {
+        "a number, 0 to 1".to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<f64, Vec<Wrong>> {
+        let share = match given {
+            Given::Typed(value) => match value.get_ref() {
+                DeValue::Float(number) => number.as_str().parse().ok(),
+                DeValue::Integer(number) => number.as_str().parse().ok(),
+                _ => None,
+            },
+            Given::Text(text) => text.parse().ok(),
+        };
+        given.accept(share.filter(|share| (0.0..=1.0).contains(share)))
+    }
+
+    fn show(&self, value: &f64) -> String {
+        format!("{value:?}")
+    }
+}
+
+impl Kind<bool> for Truth {
+    fn expects(&self) -> String {
+        "true or false".to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<bool, Vec<Wrong>> {
+        given.accept(match given {
+            Given::Typed(value) => value.get_ref().as_bool(),
+            Given::Text(text) => text.parse().ok(),
+        })
+    }
+
+    fn show(&self, value: &bool) -> String {
+        value.to_string()
+    }
+}
+
+impl<T: Word> Kind<T> for OneOf {
+    fn expects(&self) -> String {
+        let words: Vec<String> = T::WORDS.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+        super::mistake::alternatives(&words)
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<T, Vec<Wrong>> {
+        let found = T::WORDS.iter().find(|(word, _)| given.text() == Some(word));
+        given.accept(found.map(|(_, value)| *value))
+    }
+
+    fn show(&self, value: &T) -> String {
+        let word = T::WORDS.iter().find(|(_, one)| one == value).map_or("", |(word, _)| word);
+        format!("\"{word}\"")
+    }
+}
+
+impl Kind<String> for Text {
+    fn expects(&self) -> String {
+        "text".to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<String, Vec<Wrong>> {
+        given.accept(given.text().map(str::to_owned))
+    }
+
+    fn show(&self, value: &String) -> String {
+        format!("{value:?}")
+    }
+}
+
+impl Kind<Secret> for Hidden {
+    fn expects(&self) -> String {
+        "text".to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<Secret, Vec<Wrong>> {
+        match (given.text(), given) {
+            (Some(text), _) => Ok(Secret::new(text)),
+            (None, Given::Typed(value)) => {
+                let found = format!("a value of type {}", value.get_ref().type_str());
+                Err(vec![Wrong { found, at: Some(value.span()) }])
+            }
+            (None, Given::Text(_)) => Err(Vec::new()),
+        }
+    }
+
+    fn show(&self, value: &Secret) -> String {
+        if value.is_empty() { "\"\"" } else { "***" }.to_owned()
+    }
+}
+
+impl Kind<String> for Filter {
+    fn expects(&self) -> String {
+        "error, warn, info, debug, trace or off, alone or with rooms such as \
+         \"info,slotway::backend=debug\""
+            .to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<String, Vec<Wrong>> {
+        let sound = |text: &&str| text.split(',').all(is_directive);
+        given.accept(given.text().filter(sound).map(str::to_owned))
+    }
+
+    fn show(&self, value: &String) -> String {
+        Text.show(value)
+    }
+}
+
+/// Stricter than the subscriber, which takes a mistyped level for the name of a target and then
+/// logs nothing else.
+fn is_directive(part: &str) -> bool {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    let (target, level) = part.split_once('=').unwrap_or(("all", part));
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    !target.is_empty() && target.chars().all(plain) && LEVELS.contains(&level)
+}
+
+impl Kind<String> for HostPort {
+    fn expects(&self) -> String {
+        "`host:port` such as \"10.0.0.1:7000\" or \"[::1]:7000\"".to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<String, Vec<Wrong>> {
+        given.accept(given.text().filter(|text| is_host_port(text)).map(str::to_owned))
+    }
+
+    fn show(&self, value: &String) -> String {
+        Text.show(value)
+    }
+}
+
+fn is_host_port(text: &str) -> bool {
+    let Some((host, port)) = text.rsplit_once(':') else { return false };
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let host_is_sound = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !host.is_empty() && host.chars().all(plain)
+        }
+    };
+    host_is_sound
+        && port.bytes().all(|b| b.is_ascii_digit())
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+}
+
+impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
+    fn expects(&self) -> String {
+        format!("a list of {}", self.0.expects())
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<Vec<T>, Vec<Wrong>> {
+        let elements: Vec<Given<'_>> = match given {
+            Given::Text(text) => parts(text).map(Given::Text).collect(),
+            Given::Typed(value) => match value.get_ref() {
+                DeValue::Array(elements) => elements.iter().map(Given::Typed).collect(),
+                _ => return Err(vec![given.wrong()]),
+            },
+        };
+        all(elements.iter().map(|element| self.0.read(element)))
+    }
+
+    fn show(&self, value: &Vec<T>) -> String {
+        let elements: Vec<String> = value.iter().map(|element| self.0.show(element)).collect();
+        format!("[{}]", elements.join(", "))
+    }
+}
+
+impl<K: Kind<String>> Kind<BTreeMap<String, String>> for Pairs<K> {
+    fn expects(&self) -> String {
+        format!("a table from and to {}", self.0.expects())
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<BTreeMap<String, String>, Vec<Wrong>> {
+        let read = |from: &str, at: Option<Range<usize>>, to: &Given<'_>| {
+            let from = self.0.read(&Given::Text(from)).map_err(|wrong| {
+                wrong.into_iter().map(|wrong| Wrong { at: at.clone(), ..wrong }).collect()
+            });
+            both(from, self.0.read(to))
+        };
+        let pairs: Vec<_> = match given {
+            Given::Text(text) => parts(text)
+                .map(|pair| match pair.split_once('=') {
+                    Some((from, to)) => read(from.trim(), None, &Given::Text(to.trim())),
+                    None => Err(vec![Given::Text(pair).wrong()]),
+                })
+                .collect(),
+            Given::Typed(value) => match value.get_ref() {
+                DeValue::Table(pairs) => pairs
+                    .iter()
+                    .map(|(from, to)| read(from.get_ref(), Some(from.span()), &Given::Typed(to)))
+                    .collect(),
+                _ => return Err(vec![given.wrong()]),
+            },
+        };
+        all(pairs.into_iter()).map(BTreeMap::from_iter)
+    }
+
+    fn show(&self, value: &BTreeMap<String, String>) -> String {
+        let pairs: Vec<String> = value
+            .iter()
+            .map(|(from, to)| format!("{} = {}", self.0.show(from), self.0.show(to)))
+            .collect();
+        if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
+    }
+}
+
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// All values, or everything that is wrong with any of them.
+fn all<T>(read: impl Iterator<Item = Result<T, Vec<Wrong>>>) -> Result<Vec<T>, Vec<Wrong>> {
+    let (mut values, mut wrongs) = (Vec::new(), Vec::new());
+    for result in read {
+        match result {
+            Ok(value) => values.push(value),
+            Err(wrong) => wrongs.extend(wrong),
+        }
+    }
+    if wrongs.is_empty() { Ok(values) } else { Err(wrongs) }
+}
+
+fn both<A, B>(
+    one: Result<A, Vec<Wrong>>,
+    two: Result<B, Vec<Wrong>>,
+) -> Result<(A, B), Vec<Wrong>> {
+    match (one, two) {
+        (Ok(one), Ok(two)) => Ok((one, two)),
+        (one, two) => Err(one.err().into_iter().chain(two.err()).flatten().collect()),
+    }
+}
+
+impl Given<'_> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::Typed(value) => value.get_ref().as_str(),
+            Self::Text(text) => Some(text),
+        }
+    }
+
+    fn parsed<T: FromStr>(&self) -> Option<T> {
+        self.text()?.parse().ok()
+    }
+
+    fn whole(&self) -> Option<u64> {
+        match self {
+            Self::Typed(value) => {
+                let number = value.get_ref().as_integer()?;
+                u64::from_str_radix(number.as_str(), number.radix()).ok()
+            }
+            Self::Text(text) => text.parse().ok(),
+        }
+    }
+
+    /// Bytes of the file, when it stands there.
+    pub(super) fn span(&self) -> Option<Range<usize>> {
+        match self {
+            Self::Typed(value) => Some(value.span()),
+            Self::Text(_) => None,
+        }
+    }
+
+    fn accept<T>(&self, value: Option<T>) -> Result<T, Vec<Wrong>> {
+        value.ok_or_else(|| vec![self.wrong()])
+    }
+
+    fn wrong(&self) -> Wrong {
+        match self {
+            Self::Text(text) => Wrong { found: quoted(text), at: None },
+            Self::Typed(value) => {
+                let found = match value.get_ref() {
+                    DeValue::String(text) => quoted(text),
+                    DeValue::Integer(number) => number.to_string(),
+                    DeValue::Float(number) => number.to_string(),
+                    DeValue::Boolean(truth) => truth.to_string(),
+                    DeValue::Datetime(_) => "a date".to_owned(),
+                    DeValue::Array(_) => "a list".to_owned(),
+                    DeValue::Table(_) => "a table".to_owned(),
+                };
+                Wrong { found, at: Some(value.span()) }
+            }
+        }
+    }
+}
+
+/// On one line and not endless. What stands before an `@` may be a user and a password, as in a URL.
+fn quoted(text: &str) -> String {
+    const LONGEST: usize = 60;
+    let shown = text.rsplit_once('@').map_or(text.to_owned(), |(_, host)| format!("***@{host}"));
+    match shown.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?}...", shown.get(..end).unwrap_or_default()),
+        None => format!("{shown:?}"),
+    }
+}

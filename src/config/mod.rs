@@ -1,0 +1,278 @@
+//! Typed settings: one row each, below; `config/slotway.toml` is written from these rows.
+//!
+//! A flag beats the environment, the environment beats the file, the file beats the default
+//! (`load.rs`). Every mistake is reported at once, with its place, and no message shows a password.
+
+mod check;
+mod declare;
+mod kind;
+mod load;
+mod mistake;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+pub use declare::Key;
+pub use load::{Flag, Sources};
+pub use mistake::{Mistake, Mistakes, Place};
+
+use declare::settings;
+use kind::{
+    Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, OneOf, Pairs, Share, Text, Time,
+    Truth, Word,
+};
+
+/// What the name of every environment variable starts with.
+const VARIABLE_PREFIX: &str = "SLOTWAY_";
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+const TIB: usize = 1 << 40;
+
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+settings! {
+    /// Where clients connect.
+    listen: Listen {
+        /// Address and port for clients.
+        /// Beyond loopback it needs a password, see `[auth]`.
+        address: SocketAddr = loopback(6379), Address;
+        /// What the gateway looks like from there: one server, or a cluster of one node that owns
+        /// every slot.
+        present: Present = Present::Standalone, OneOf;
+        /// Pending connections that the kernel keeps.
+        backlog: u32 = 1024, Count(1..=65_535);
+        /// TCP keep-alive on client connections; zero turns it off.
+        tcp_keepalive: Duration = seconds(300), Time(Duration::ZERO..=DAY);
+    }
+
+    /// Where machines and people look.
+    admin: Admin {
+        /// Address and port for `/metrics`, `/healthz` and `/readyz`.
+        address: SocketAddr = loopback(9121), Address;
+        /// Share of the slots that must be covered to be ready.
+        ready_share: f64 = 1.0, Share;
+    }
+
+    /// The cluster behind the gateway.
+    cluster: Cluster {
+        /// Nodes to ask first; one that answers is enough, the others are learned from it.
+        nodes: Vec<String> = Vec::new(), List(HostPort);
+        /// User that the gateway authenticates as; empty means `default`.
+        username: String = String::new(), Text;
+        /// Password for the nodes; empty means none.
+        password: Secret = Secret::default(), Hidden;
+        /// File that holds the password, read at start and on reload.
+        password_file: String = String::new(), Text;
+        /// Time between two looks at the topology when nothing happens.
+        refresh_interval: Duration = seconds(10), Time(millis(100)..=HOUR);
+        /// Least time between two looks, however many redirections arrive.
+        refresh_min_interval: Duration = millis(200), Time(millis(10)..=HOUR);
+        /// Address that a node announces to the one that the gateway can reach.
+        address_map: BTreeMap<String, String> = BTreeMap::new(), Pairs(HostPort);
+    }
+
+    /// Connections to the nodes.
+    backend: Backend {
+        /// Time for dialling a node, handshake included.
+        connect_timeout: Duration = seconds(1), Time(millis(1)..=MINUTE);
+        /// Time from sending a request to its whole reply, holds included.
+        request_timeout: Duration = seconds(20), Time(millis(1)..=HOUR);
+        /// Longest time that a request waits for a slot to be served again.
+        hold_time: Duration = seconds(15), Time(Duration::ZERO..=HOUR);
+        /// Most requests that one worker holds.
+        hold_requests: usize = 100_000, Count(0..=100_000_000);
+        /// Most bytes of requests that one worker holds.
+        hold_bytes: usize = 64 * MIB, Bytes(0..=TIB);
+        /// A connection with pending replies and silent this long is probed; twice this long, it is
+        /// given up.
+        probe_interval: Duration = millis(500), Time(millis(10)..=HOUR);
+        /// First pause before dialling a node again; doubles up to `reconnect_max`.
+        reconnect_min: Duration = millis(20), Time(millis(1)..=HOUR);
+        /// Longest pause before dialling a node again.
+        reconnect_max: Duration = seconds(1), Time(millis(1)..=HOUR);
+        /// Most redirections that one request follows.
+        max_redirects: u8 = 5, Count(0..=100);
+        /// Whether a write with the same end state when repeated is repeated after a lost
+        /// connection.
+        retry_idempotent: bool = false, Truth;
+    }
+
+    /// What a command may do across slots.
+    routing: Routing {
+        /// How far commands reach across slots; each word includes the ones before it.
+        /// off: CROSSSLOT, as a cluster node says. split: independent keys are split.
+        /// gather: reads are computed from parts. store: results are stored atomically in the
+        /// destination's slot. move: writes in two slots, step by step.
+        cross_slot: CrossSlot = CrossSlot::Store, OneOf;
+    }
+
+    /// Who may connect.
+    auth: Auth {
+        /// Password of the default user; empty means none, and then the listener must be on
+        /// loopback.
+        password: Secret = Secret::default(), Hidden;
+        /// File that holds the password, read at start and on reload.
+        password_file: String = String::new(), Text;
+        /// Listens beyond loopback without a password.
+        allow_open: bool = false, Truth;
+    }
+
+    /// Bounds on what clients may use.
+    limits: Limits {
+        /// Most clients at once.
+        max_clients: usize = 10_000, Count(1..=10_000_000);
+        /// Most requests of one client that wait for replies; then its socket is not read.
+        inflight_requests: usize = 1024, Count(1..=10_000_000);
+        /// Most bytes of one client's requests and replies that wait; then its socket is not read.
+        inflight_bytes: usize = 32 * MIB, Bytes(KIB..=TIB);
+        /// Bytes of replies a client may leave unread before it is disconnected.
+        output_hard: usize = 256 * MIB, Bytes(KIB..=TIB);
+        /// Most arguments in a request.
+        request_arguments: usize = 1_048_576, Count(1..=2_147_483_647);
+        /// Most bytes in one argument.
+        bulk_bytes: usize = 512 * MIB, Bytes(KIB..=TIB);
+        /// Most bytes in an inline request.
+        inline_bytes: usize = 64 * KIB, Bytes(KIB..=TIB);
+        /// Most bytes in one request.
+        request_bytes: usize = GIB, Bytes(KIB..=TIB);
+        /// A client silent this long is disconnected; zero turns it off.
+        idle_timeout: Duration = Duration::ZERO, Time(Duration::ZERO..=30 * DAY);
+        /// A client that has not authenticated within this time is disconnected; zero turns it off.
+        auth_timeout: Duration = seconds(10), Time(Duration::ZERO..=DAY);
+    }
+
+    /// Threads and their ends.
+    runtime: Runtime {
+        /// Worker threads; zero means one per available core.
+        workers: usize = 0, Count(0..=1024);
+        /// Time that a drain may take.
+        drain_time: Duration = seconds(30), Time(Duration::ZERO..=DAY);
+    }
+
+    /// What is logged, and how. Log lines go to standard error.
+    log: Log {
+        /// One level for all, or levels by room.
+        level: String = "info".to_owned(), Filter;
+        /// "auto" is text on a terminal and JSON elsewhere.
+        format: LogFormat = LogFormat::Auto, OneOf;
+    }
+}
+
+impl Settings {
+    /// The setting of that path, such as `listen.address`.
+    pub fn key(path: &str) -> Option<&'static Key> {
+        Self::KEYS.iter().find(|key| key.path == path)
+    }
+
+    /// What `other` changes, one line per setting: `key: old → new`, passwords masked.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        Self::KEYS
+            .iter()
+            .filter(|key| !(key.same)(self, other))
+            .map(|key| format!("{}: {} → {}", key.path, (key.show)(self), (key.show)(other)))
+            .collect()
+    }
+}
+
+/// How a listener shows itself to a client library.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Present {
+    /// One server; `CLUSTER` is refused as a standalone server refuses it.
+    #[default]
+    Standalone,
+    /// A cluster of one node that owns every slot.
+    Cluster,
+}
+
+impl Word for Present {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("standalone", Self::Standalone), ("cluster", Self::Cluster)];
+}
+
+/// What may be done when the keys of one command stand in several slots. Each level includes the
+/// ones before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CrossSlot {
+    /// CROSSSLOT, as a cluster node says.
+    Off,
+    /// Independent keys are split.
+    Split,
+    /// Reads are computed from parts.
+    Gather,
+    /// Results are stored atomically in the destination's slot.
+    #[default]
+    Store,
+    /// Writes in two slots, step by step.
+    Move,
+}
+
+impl Word for CrossSlot {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("off", Self::Off),
+        ("split", Self::Split),
+        ("gather", Self::Gather),
+        ("store", Self::Store),
+        ("move", Self::Move),
+    ];
+}
+
+/// Form of a log line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    #[default]
+    Auto,
+    /// For people.
+    Text,
+    /// For machines.
+    Json,
+}
+
+impl Word for LogFormat {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("text", Self::Text), ("json", Self::Json)];
+}
+
+/// A password. Never printed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps the plain text.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The plain text.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// No password at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { "Secret(none)" } else { "Secret(***)" })
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+const fn seconds(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const fn millis(count: u64) -> Duration {
+    Duration::from_millis(count)
+}
