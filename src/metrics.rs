@@ -1,1 +1,0 @@
-//! Every metric: its name, its help and the method called where its event happens.

@@ -1,0 +1,279 @@
+//! What one worker counts, and the method called where each event happens.
+
+use std::sync::Arc;
+
+use super::label::{Family, Outcome, Redirect, Rejection};
+use super::node::{NodeMetrics, NodeTable};
+use super::series::{
+    Counter, Few, Gauge, PerFamily, PerOutcome, PerRedirect, PerRejection, Seconds, series,
+};
+use super::{FamilyTotals, Totals};
+
+series! {
+    /// Each field beside the name and the help of its metric.
+    struct WorkerSeries {
+        sessions: Gauge = "slotway_sessions",
+            "Client connections open now.";
+        sessions_opened: Counter = "slotway_sessions_opened_total",
+            "Client connections accepted.";
+        sessions_rejected: PerRejection<Counter> = "slotway_sessions_rejected_total",
+            "Client connections closed by the gateway, by reason.";
+        client_read: Counter = "slotway_client_read_bytes_total",
+            "Bytes read from clients.";
+        client_written: Counter = "slotway_client_written_bytes_total",
+            "Bytes written to clients.";
+        requests: PerFamily<PerOutcome<Counter>> = "slotway_requests_total",
+            "Requests answered, by command family and outcome.";
+        request_seconds: PerFamily<Seconds> = "slotway_request_duration_seconds",
+            "Time from a request's arrival to its answer, by command family.";
+        request_parts: Few = "slotway_request_parts",
+            "Parts of the requests that were split over slots or nodes.";
+        partial_failures: Counter = "slotway_partial_failures_total",
+            "Split requests of which some parts failed and others did not.";
+        acl_denials: Counter = "slotway_acl_denials_total",
+            "Requests that the user's rules denied.";
+        login_failures: Counter = "slotway_login_failures_total",
+            "Logins with a wrong user or password.";
+        node_seconds: Seconds = "slotway_node_duration_seconds",
+            "The part of a request's time between sending it to a node and the node's reply.";
+        node_read: Counter = "slotway_node_read_bytes_total",
+            "Bytes read from nodes.";
+        node_written: Counter = "slotway_node_written_bytes_total",
+            "Bytes written to nodes.";
+        pending: Gauge = "slotway_pending_requests",
+            "Requests sent to nodes and not answered yet.";
+        pipelines: Gauge = "slotway_pipelines",
+            "Shared connections to nodes that are open now.";
+        pipelines_opened: Counter = "slotway_pipelines_opened_total",
+            "Shared connections to nodes that were opened.";
+        pipelines_lost: Counter = "slotway_pipelines_lost_total",
+            "Shared connections to nodes that broke.";
+        connect_failures: Counter = "slotway_connect_failures_total",
+            "Attempts to connect to a node that failed.";
+        probes: Counter = "slotway_probes_total",
+            "Health probes sent to nodes that had not answered for a while.";
+        redirects: PerRedirect<Counter> = "slotway_redirects_total",
+            "Answers by which a node declined a request, by kind.";
+        retries: Counter = "slotway_retries_total",
+            "Requests sent to a node again.";
+        held: Gauge = "slotway_held_requests",
+            "Requests that wait for a node or a slot to come back.";
+        holds: Counter = "slotway_holds_total",
+            "Requests that had to wait for a node or a slot to come back.";
+        hold_seconds: Seconds = "slotway_hold_duration_seconds",
+            "How long held requests waited.";
+        hold_rejections: Counter = "slotway_hold_rejections_total",
+            "Requests refused because too many were held already.";
+        uncertain: Counter = "slotway_uncertain_total",
+            "Requests whose node was lost after they were sent and that may not be repeated.";
+        panics: Counter = "slotway_panics_total",
+            "Panics, each of which ended one session.";
+    }
+}
+
+/// What one worker counts. Only its worker may call the methods; anyone may read.
+// Aligned so that two workers never write to one cache line, nor to a pair fetched together.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct WorkerMetrics {
+    series: WorkerSeries,
+    nodes: NodeTable,
+}
+
+impl WorkerMetrics {
+    /// A client connected.
+    #[inline]
+    pub fn session_opened(&self) {
+        self.series.sessions_opened.add(1);
+        self.series.sessions.add(1);
+    }
+
+    /// A client's connection ended.
+    #[inline]
+    pub fn session_closed(&self) {
+        self.series.sessions.add(-1);
+    }
+
+    /// The gateway closed a client's connection. One that was opened is closed as well.
+    #[inline]
+    pub fn session_rejected(&self, reason: Rejection) {
+        self.series.sessions_rejected.at(reason).add(1);
+    }
+
+    /// Bytes came from a client.
+    #[inline]
+    pub fn client_read(&self, bytes: usize) {
+        self.series.client_read.add(bytes as u64);
+    }
+
+    /// Bytes went to a client.
+    #[inline]
+    pub fn client_written(&self, bytes: usize) {
+        self.series.client_written.add(bytes as u64);
+    }
+
+    /// Bytes came from a node.
+    #[inline]
+    pub fn node_read(&self, bytes: usize) {
+        self.series.node_read.add(bytes as u64);
+    }
+
+    /// Bytes went to a node.
+    #[inline]
+    pub fn node_written(&self, bytes: usize) {
+        self.series.node_written.add(bytes as u64);
+    }
+
+    /// A request is answered, `micros` microseconds after it arrived.
+    #[inline]
+    pub fn request_settled(&self, family: Family, outcome: Outcome, micros: u32) {
+        self.series.requests.at(family).at(outcome).add(1);
+        self.series.request_seconds.at(family).record(micros);
+    }
+
+    /// A node answered, `micros` microseconds after the request was sent to it.
+    #[inline]
+    pub fn node_settled(&self, micros: u32) {
+        self.series.node_seconds.record(micros);
+    }
+
+    /// A request became several, sent to several slots or nodes.
+    #[inline]
+    pub fn request_split(&self, parts: usize) {
+        self.series.request_parts.record(u32::try_from(parts).unwrap_or(u32::MAX));
+    }
+
+    /// Some parts of a split request failed and others did not.
+    #[inline]
+    pub fn partial_failure(&self) {
+        self.series.partial_failures.add(1);
+    }
+
+    /// A node declined a request.
+    #[inline]
+    pub fn redirected(&self, kind: Redirect) {
+        self.series.redirects.at(kind).add(1);
+    }
+
+    /// A request is sent to a node again.
+    #[inline]
+    pub fn retried(&self) {
+        self.series.retries.add(1);
+    }
+
+    /// A request starts to wait for a node or a slot to come back.
+    #[inline]
+    pub fn held(&self) {
+        self.series.holds.add(1);
+        self.series.held.add(1);
+    }
+
+    /// A held request waits no longer, whether it is sent or given up.
+    #[inline]
+    pub fn released(&self, micros: u32) {
+        self.series.held.add(-1);
+        self.series.hold_seconds.record(micros);
+    }
+
+    /// A request could not be held because too many were.
+    #[inline]
+    pub fn hold_rejected(&self) {
+        self.series.hold_rejections.add(1);
+    }
+
+    /// A request's node was lost after sending, and the request may not be repeated.
+    #[inline]
+    pub fn uncertain(&self) {
+        self.series.uncertain.add(1);
+    }
+
+    /// A shared connection to a node is ready for requests.
+    #[inline]
+    pub fn pipeline_opened(&self) {
+        self.series.pipelines_opened.add(1);
+        self.series.pipelines.add(1);
+    }
+
+    /// A shared connection ended: `lost` when nobody here wanted it to.
+    #[inline]
+    pub fn pipeline_closed(&self, lost: bool) {
+        self.series.pipelines.add(-1);
+        self.series.pipelines_lost.add(u64::from(lost));
+    }
+
+    /// A connection to a node could not be made.
+    #[inline]
+    pub fn connect_failed(&self) {
+        self.series.connect_failures.add(1);
+    }
+
+    /// A health probe was sent to a node.
+    #[inline]
+    pub fn probe_sent(&self) {
+        self.series.probes.add(1);
+    }
+
+    /// The number of requests in flight changed by `delta`.
+    #[inline]
+    pub fn pending(&self, delta: i64) {
+        self.series.pending.add(delta);
+    }
+
+    /// The user's rules denied a request.
+    #[inline]
+    pub fn acl_denied(&self) {
+        self.series.acl_denials.add(1);
+    }
+
+    /// A client gave a wrong user or password.
+    #[inline]
+    pub fn login_failed(&self) {
+        self.series.login_failures.add(1);
+    }
+
+    /// A panic ended a session.
+    #[inline]
+    pub fn panicked(&self) {
+        self.series.panics.add(1);
+    }
+
+    /// What this worker counts for the node at `address` (`host:port`): ask once per node and
+    /// keep the answer.
+    pub fn node(&self, address: &str) -> Arc<NodeMetrics> {
+        self.nodes.entry(address)
+    }
+
+    /// The node left the cluster: its series leave the exposition.
+    pub fn forget_node(&self, address: &str) {
+        self.nodes.forget(address);
+    }
+
+    pub(super) fn series(&self) -> &WorkerSeries {
+        &self.series
+    }
+
+    pub(super) fn nodes(&self) -> &NodeTable {
+        &self.nodes
+    }
+
+    pub(super) fn add_to(&self, totals: &mut Totals) {
+        let series = &self.series;
+        totals.connections_received += series.sessions_opened.get();
+        totals.rejected_connections += series.sessions_rejected.at(Rejection::MaxClients).get();
+        totals.connected_clients += u64::try_from(series.sessions.get()).unwrap_or(0);
+        totals.bytes_in += series.client_read.get();
+        totals.bytes_out += series.client_written.get();
+        for (family, sum) in Family::ALL.into_iter().zip(&mut totals.families) {
+            let requests = series.requests.at(family);
+            let count = |outcome| requests.at(outcome).get();
+            let calls: u64 = Outcome::ALL.into_iter().map(count).sum();
+            totals.commands_processed += calls;
+            *sum = FamilyTotals {
+                calls: sum.calls + calls,
+                micros: sum.micros + series.request_seconds.at(family).sum(),
+                failed: sum.failed + count(Outcome::Error) + count(Outcome::Uncertain),
+                rejected: sum.rejected + count(Outcome::Refused),
+            };
+        }
+    }
+}
