@@ -1,0 +1,83 @@
+//! What every end-to-end test stands on: processes that cannot outlive it, servers, gateways, raw clients, fake nodes.
+
+mod cluster;
+mod fake;
+mod gateway;
+mod process;
+mod server;
+mod slots;
+mod wire;
+
+pub(crate) use cluster::{Cluster, Shape};
+pub(crate) use fake::{Act, FakeCluster};
+pub(crate) use gateway::Gateway;
+pub(crate) use server::Server;
+pub(crate) use slots::{key_slot, tag_in_slot};
+pub(crate) use wire::{Client, Reply, request, request_line};
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, process as os, thread};
+
+/// How long a test waits for anything before it fails. Generous: the machines that run tests are busy.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until the condition holds; fails the test, naming what it waited for, when that takes too long.
+pub(crate) fn wait_for(what: &str, condition: impl FnMut() -> bool) {
+    wait_within(PATIENCE, what, condition);
+}
+
+/// As [`wait_for`], with another bound than [`PATIENCE`].
+pub(crate) fn wait_within(bound: Duration, what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + bound;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {bound:?} in vain for {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A free port below the range that the kernel hands out for outgoing connections, so that it stays free while its
+/// server restarts.
+pub(crate) fn free_port() -> u16 {
+    const LOWEST: u16 = 11_000;
+    const SPAN: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let start = (os::id() as u16).wrapping_mul(211);
+        let port = LOWEST + start.wrapping_add(step) % SPAN;
+        if TcpListener::bind(local(port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The port on this machine.
+pub(crate) fn local(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// A new folder for one server or gateway. Those that earlier runs left are removed first.
+fn new_folder(name: &str) -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    if number == 0 {
+        remove_leftovers(&root);
+    }
+    let folder = root.join(os::id().to_string()).join(format!("{name}-{number}"));
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn remove_leftovers(root: &Path) {
+    for entry in fs::read_dir(root).into_iter().flatten().flatten() {
+        let owner = entry.file_name();
+        if !Path::new("/proc").join(&owner).exists() {
+            // Another run may be removing the same folder; either way it is gone.
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}

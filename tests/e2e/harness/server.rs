@@ -1,0 +1,134 @@
+//! One real server process, alone or as a node of a cluster.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::{env, fs};
+
+use rustix::process::Signal;
+
+use super::process::Process;
+use super::{Client, free_port, local, new_folder, wait_for};
+
+/// A server, its port and its folder. Dropping it kills the process and removes the folder.
+pub(crate) struct Server {
+    port: u16,
+    folder: PathBuf,
+    options: Vec<OsString>,
+    process: Option<Process>,
+}
+
+impl Server {
+    /// One server that knows of no cluster.
+    pub(crate) fn standalone() -> Self {
+        Self::with_options(&[])
+    }
+
+    /// As [`Server::standalone`], with more options: a name such as `--requirepass` and its value.
+    pub(crate) fn with_options(options: &[(&str, &str)]) -> Self {
+        let mut server = Self {
+            port: free_port(),
+            folder: new_folder("server"),
+            options: Vec::new(),
+            process: None,
+        };
+        let pairs = [
+            ("--bind", "127.0.0.1"),
+            ("--save", ""),
+            ("--appendonly", "no"),
+            ("--daemonize", "no"),
+        ];
+        for (name, value) in pairs.iter().chain(options) {
+            server.options.extend([OsString::from(name), OsString::from(value)]);
+        }
+        server.start();
+        server
+    }
+
+    /// A node of a cluster that is still to be formed.
+    pub(crate) fn node(node_timeout_ms: u32) -> Self {
+        let bus = free_port().to_string();
+        Self::with_options(&[
+            ("--cluster-enabled", "yes"),
+            ("--cluster-config-file", "nodes.conf"),
+            ("--cluster-port", &bus),
+            ("--cluster-node-timeout", &node_timeout_ms.to_string()),
+            ("--cluster-replica-validity-factor", "0"),
+            ("--repl-diskless-sync-delay", "0"),
+            ("--repl-ping-replica-period", "1"),
+        ])
+    }
+
+    /// Starts the process, again after [`Server::kill`], on the same port and in the same folder.
+    pub(crate) fn start(&mut self) {
+        let program = env::var("SLOTWAY_TEST_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        let mut arguments = vec![
+            "--port".into(),
+            self.port.to_string().into(),
+            "--dir".into(),
+            self.folder.clone().into(),
+        ];
+        arguments.extend(self.options.iter().cloned());
+        let log = self.folder.join("log");
+        arguments.extend(["--logfile".into(), log.clone().into()]);
+        let (mut process, _) = Process::start(&program, &arguments, &self.folder.join("errors"));
+        wait_for("a server that answers", || {
+            assert!(
+                process.status().is_none(),
+                "{program} ended: {}",
+                fs::read_to_string(&log).unwrap_or_default()
+            );
+            Client::try_connect(self.address())
+                .and_then(|mut client| client.try_call("PING"))
+                .is_ok()
+        });
+        self.process = Some(process);
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        local(self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.process.is_some()
+    }
+
+    /// Ends the process as `kill -9` does.
+    pub(crate) fn kill(&mut self) {
+        self.process = None;
+    }
+
+    /// Stops the process without closing its connections, as a machine without power looks from outside.
+    pub(crate) fn freeze(&self) {
+        self.process.as_ref().unwrap().signal(Signal::STOP);
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.process.as_ref().unwrap().signal(Signal::CONT);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.process = None;
+        // What stays is removed by the next run.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Resident memory of a process in bytes.
+pub(crate) fn resident_bytes(process: u32) -> usize {
+    let mut status = String::new();
+    fs::File::open(format!("/proc/{process}/status")).unwrap().read_to_string(&mut status).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() << 10
+}

@@ -1,0 +1,13 @@
+//! End to end: real servers, the real gateway as a child process, raw bytes on real sockets.
+//!
+//! One binary, so that one cluster of three primaries and three replicas serves all tests that only use it; a test
+//! that hurts its cluster starts one of its own. `SLOTWAY_TEST_SERVER` names another server than `redis-server`.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a failing test shows what it saw")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "tests block, wait and share as they like"
+)]
+
+mod harness;
