@@ -1,0 +1,164 @@
+//! Finding the row of a request: one probe on the name as sent, in any case, without allocation.
+
+use super::table::TABLE;
+use super::{CommandError, CommandSpec, Refusal};
+use crate::resp::request::Request;
+
+/// All commands known now: the table's rows, and those learned from the cluster. A snapshot that
+/// never changes.
+#[derive(Clone, Debug)]
+pub struct Commands {
+    rows: Vec<CommandSpec>,
+    /// Open addressing with a power-of-two size; at most a quarter is taken, so a miss ends soon.
+    index: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    hash: u32,
+    row: u16,
+    /// The row is a container: the name in argument 1 belongs to the command's.
+    container: bool,
+}
+
+const VACANT: Entry = Entry { hash: 0, row: u16::MAX, container: false };
+
+impl Commands {
+    /// The table's rows alone.
+    pub fn baseline() -> Self {
+        Self::of(TABLE.to_vec())
+    }
+
+    /// These rows and those that a server told of. A name that the table has stays as the table
+    /// says, except that a row without an arity takes the learned one.
+    pub fn with_learned(&self, learned: Vec<CommandSpec>) -> Self {
+        let mut rows = self.rows.clone();
+        for spec in learned {
+            match rows.iter_mut().find(|row| row.name == spec.name) {
+                Some(row) if row.arity == 0 => row.arity = spec.arity,
+                Some(_) => {}
+                None => rows.push(spec),
+            }
+        }
+        Self::of(rows)
+    }
+
+    /// The rows for which `keep` holds, so that a command which no node has is unknown here too.
+    pub fn only(&self, keep: impl Fn(&CommandSpec) -> bool) -> Self {
+        Self::of(self.rows.iter().filter(|row| keep(row)).cloned().collect())
+    }
+
+    /// The row of a request. Errors come in the servers' order: unknown, then arity.
+    pub fn resolve<'s>(&'s self, request: &Request<'_>) -> Result<&'s CommandSpec, CommandError> {
+        let name = Name::of(request.name());
+        let Some((mut spec, container)) = self.probe(&name) else {
+            return Err(CommandError::unknown(request));
+        };
+        if container && let Some(second) = request.arg(1) {
+            let Some((found, _)) = self.probe(&name.and(second)) else {
+                return Err(CommandError::unknown_subcommand(&spec.name, second));
+            };
+            spec = found;
+        }
+        let least = usize::from(spec.arity.unsigned_abs());
+        let fits = if spec.arity > 0 { request.len() == least } else { request.len() >= least };
+        if fits { Ok(spec) } else { Err(CommandError::Arity(spec.wire_name())) }
+    }
+
+    /// The row of this name, in any case, the subcommand after a space or a `|`.
+    pub fn find(&self, full_name: &str) -> Option<&CommandSpec> {
+        let name = match full_name.split_once([' ', '|']) {
+            Some((first, second)) => Name::of(first.as_bytes()).and(second.as_bytes()),
+            None => Name::of(full_name.as_bytes()),
+        };
+        self.probe(&name).map(|(spec, _)| spec)
+    }
+
+    /// Every row, subcommands included.
+    pub fn iter(&self) -> impl Iterator<Item = &CommandSpec> {
+        self.rows.iter()
+    }
+
+    fn of(rows: Vec<CommandSpec>) -> Self {
+        let vacant = vec![VACANT; (rows.len() * 4).next_power_of_two()];
+        let mut commands = Self { rows, index: vacant };
+        for row in 0..commands.rows.len() {
+            commands.enter(row);
+        }
+        commands
+    }
+
+    fn enter(&mut self, row: usize) {
+        let Some(spec) = self.rows.get(row).filter(|spec| spec.refusal != Refusal::Unknown) else {
+            return;
+        };
+        let hash = Name::of_row(&spec.name).hash();
+        let prefix = format!("{} ", spec.name);
+        let container = self.rows.iter().any(|other| other.name.starts_with(&prefix));
+        let mask = self.index.len() - 1;
+        let mut at = hash as usize & mask;
+        while self.index.get(at).is_some_and(|entry| entry.row != VACANT.row) {
+            at = (at + 1) & mask;
+        }
+        if let (Some(entry), Ok(row)) = (self.index.get_mut(at), u16::try_from(row)) {
+            *entry = Entry { hash, row, container };
+        }
+    }
+
+    fn probe(&self, name: &Name<'_>) -> Option<(&CommandSpec, bool)> {
+        let hash = name.hash();
+        let mask = self.index.len() - 1;
+        let mut at = hash as usize & mask;
+        loop {
+            let entry = self.index.get(at).filter(|entry| entry.row != VACANT.row)?;
+            if entry.hash == hash {
+                let spec = self.rows.get(usize::from(entry.row))?;
+                if name.is(spec.name.as_bytes()) {
+                    return Some((spec, entry.container));
+                }
+            }
+            at = (at + 1) & mask;
+        }
+    }
+}
+
+/// A name being looked up: one word, or a container and its subcommand. `fold` gathers its bytes
+/// regardless of case.
+struct Name<'a> {
+    first: &'a [u8],
+    second: Option<&'a [u8]>,
+    fold: u64,
+}
+
+impl<'a> Name<'a> {
+    fn of(first: &'a [u8]) -> Self {
+        Self { first, second: None, fold: fold(0, first) }
+    }
+
+    fn and(&self, second: &'a [u8]) -> Self {
+        Self { first: self.first, second: Some(second), fold: fold(fold(self.fold, b" "), second) }
+    }
+
+    fn of_row(name: &'a str) -> Self {
+        Self::of(name.as_bytes())
+    }
+
+    fn hash(&self) -> u32 {
+        (self.fold.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+    }
+
+    fn is(&self, full: &[u8]) -> bool {
+        let Some(second) = self.second else { return full.eq_ignore_ascii_case(self.first) };
+        full.split_at_checked(self.first.len()).is_some_and(|(first, rest)| {
+            first.eq_ignore_ascii_case(self.first)
+                && rest.split_first().is_some_and(|(&space, rest)| {
+                    space == b' ' && rest.eq_ignore_ascii_case(second)
+                })
+        })
+    }
+}
+
+/// Setting bit 5 makes letters lower case; what it does to other bytes only costs a comparison.
+fn fold(start: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(start, |fold, &byte| fold.rotate_left(7) ^ u64::from(byte | 0x20))
+}
