@@ -1,3 +1,107 @@
 //! One worker's connections to the nodes; moves bytes, knows no commands.
+//!
+//! A [`Pool`] takes a request as bytes with its [`Terms`], sends it down the shared pipeline of the node that
+//! serves its slot, and gives the whole reply to the [`Asker`]. Redirections, holds and lost connections end
+//! in here: an asker sees a reply, or an error that says what is known of the outcome.
 
+mod clock;
 pub mod connect;
+mod hold;
+mod node;
+mod outbox;
+mod pipeline;
+mod pool;
+mod redirect;
+mod routes;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+pub use clock::{Clock, Micros, micros};
+pub use pool::{Hint, Pool, PoolParts, Reason};
+
+use crate::cluster::Slot;
+use crate::resp::Protocol;
+
+/// Requests and replies from this size on are not copied together with small ones.
+pub const LARGE: usize = 16 << 10;
+
+/// A buffer that belongs to the worker: whoever has the turn reads its socket into it.
+pub type Scratch = Rc<RefCell<Box<[u8]>>>;
+
+/// What the backend must know of a request besides its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// The slot whose owner gets it; `None`: any primary will do.
+    pub slot: Option<Slot>,
+    /// The protocol of the client, and so of the pipeline.
+    pub protocol: Protocol,
+    /// Whether it may be sent again when its first run may have happened.
+    pub repeatable: bool,
+    /// Whether the asker splits it by key when a node says TRYAGAIN.
+    pub splittable: bool,
+}
+
+/// Which of an asker's requests a reply belongs to: its place in the session's order, and the part of a
+/// split request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ticket {
+    /// Counts a session's requests; wraps.
+    pub place: u32,
+    /// Part of a split request, from 0.
+    pub part: u32,
+}
+
+/// Who sent a request and gets its reply. Called in the turn of a pipeline, so it must not send.
+pub trait Asker {
+    /// The whole reply.
+    fn settle(&self, ticket: Ticket, reply: &[u8]);
+
+    /// A piece of a reply that is too large to wait for; `end` marks the last one.
+    fn piece(&self, ticket: Ticket, piece: &[u8], end: bool);
+
+    /// The rest of a reply that came in pieces is lost. True: no piece has left yet, and the asker takes
+    /// a whole reply, as if nothing had come.
+    fn retract(&self, ticket: Ticket) -> bool;
+
+    /// TRYAGAIN for a splittable request: it is the asker's again.
+    fn split(&self, ticket: Ticket, request: Bytes);
+
+    /// The request is being redirected or held: what follows it for the same slot must wait.
+    fn disturbed(&self);
+}
+
+/// A request under way, without its bytes.
+struct Question {
+    asker: Rc<dyn Asker>,
+    ticket: Ticket,
+    terms: Terms,
+    /// When it was first sent.
+    born: Micros,
+    /// Redirections followed.
+    hops: u8,
+    /// Times it was held.
+    tries: u8,
+}
+
+/// A request that is on no pipeline: being redirected, or held.
+struct Errand {
+    question: Question,
+    bytes: Bytes,
+}
+
+/// Why a request did not get its reply, in words for the client and the log.
+#[derive(Clone, Debug, thiserror::Error)]
+enum Cause {
+    /// The reply of the node that refused it, as received.
+    #[error("refused by the node")]
+    Refused(Bytes),
+    /// No node is known to serve the slot.
+    #[error("no node serves the slot")]
+    NotServed,
+    /// The node could not be dialled, or the connection broke.
+    #[error("{0}")]
+    Lost(Rc<str>),
+}

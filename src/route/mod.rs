@@ -1,1 +1,109 @@
-//! A request becomes a plan.
+//! A request becomes a plan: which slot, which parts. Names slots, knows no connections.
+
+mod split;
+
+use crate::cluster::Slot;
+use crate::command::{Availability, Class, CommandError, CommandSpec, Cross};
+use crate::resp::Request;
+
+pub use split::{KeyByKey, Split, SplitPart};
+
+/// What is to be done with a request.
+#[derive(Debug)]
+pub enum Plan {
+    /// Send it as it came to the owner of this slot.
+    Forward(Slot),
+    /// Send its parts, one per slot, and merge the replies.
+    Split(Split),
+    /// Send it as it came to any primary.
+    AnyNode,
+    /// The gateway answers.
+    Local,
+}
+
+/// Why a request is not sent. `Display` is the line that the client gets.
+#[derive(Debug, thiserror::Error)]
+pub enum RouteError {
+    /// The command is not let through, or is malformed.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// Keys in several slots where that cannot be, or is not allowed.
+    #[error("CROSSSLOT Keys in request don't hash to the same slot")]
+    CrossSlot,
+    /// A part of the gateway that is not there yet.
+    #[error("ERR command '{0}' is not supported by this version of the gateway")]
+    Unsupported(String),
+}
+
+/// Keyless scripts run on one steady primary, so that their results repeat: the owner of this slot.
+const STEADY: u16 = 0;
+
+/// Decides what to do with a request. `reach` is how far commands may go across slots; `positions` is
+/// working memory.
+pub fn plan(
+    spec: &CommandSpec,
+    request: &Request<'_>,
+    reach: Cross,
+    positions: &mut Vec<u32>,
+) -> Result<Plan, RouteError> {
+    if spec.default == Availability::Off {
+        return Err(spec.refused().into());
+    }
+    match spec.class {
+        Class::Keyed if spec.cross == Cross::Never => Ok(one_key(spec, request)),
+        Class::Block if spec.blocks(request) => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::Script if spec.keys.is_none() => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::Keyed
+        | Class::Split
+        | Class::Sequence
+        | Class::Gather
+        | Class::Store
+        | Class::Move
+        | Class::Block
+        | Class::Script => keyed(spec, request, reach, positions),
+        Class::AnyNode => Ok(Plan::AnyNode),
+        Class::Local => Ok(Plan::Local),
+        Class::Refused => Err(spec.refused().into()),
+        Class::AllMasters | Class::AllNodes | Class::Cursor | Class::PubSub | Class::Transaction => {
+            Err(RouteError::Unsupported(spec.wire_name()))
+        }
+    }
+}
+
+fn one_key(spec: &CommandSpec, request: &Request<'_>) -> Plan {
+    let key = spec.keys.first(request).and_then(|at| request.arg(at));
+    // Without a key no node can tell the slot either: any of them gives the server's own answer.
+    key.map_or(Plan::AnyNode, |key| Plan::Forward(Slot::of(key)))
+}
+
+fn keyed(
+    spec: &CommandSpec,
+    request: &Request<'_>,
+    reach: Cross,
+    positions: &mut Vec<u32>,
+) -> Result<Plan, RouteError> {
+    if spec.keys.positions(request, positions).is_err() {
+        return Ok(Plan::AnyNode);
+    }
+    let mut slots = positions.iter().filter_map(|&at| request.arg(at as usize)).map(Slot::of);
+    let Some(first) = slots.next() else {
+        return Ok(if spec.class == Class::Script { Plan::Forward(steady()) } else { Plan::AnyNode });
+    };
+    if slots.all(|slot| slot == first) {
+        return Ok(Plan::Forward(first));
+    }
+    match spec.cross_for(request) {
+        Cross::Split if reach_covers(reach, Cross::Split) && spec.class == Class::Split => {
+            Ok(Plan::Split(Split::new(spec, request, positions)?))
+        }
+        _ => Err(RouteError::CrossSlot),
+    }
+}
+
+fn steady() -> Slot {
+    Slot::new(STEADY).unwrap_or(Slot::of(b""))
+}
+
+fn reach_covers(reach: Cross, wanted: Cross) -> bool {
+    reach as u8 >= wanted as u8
+}

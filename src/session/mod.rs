@@ -1,1 +1,234 @@
-//! One client, from first byte to last.
+//! One client, from first byte to last: reads requests, has them served, lets replies leave in order.
+//!
+//! A session is one task and one bounded state machine. It stops reading while its client leaves replies
+//! unread or has too much under way; what was read and not served waits in `input`.
+
+mod client;
+mod conversation;
+mod family;
+mod flusher;
+mod local;
+mod replies;
+mod worker;
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Bytes, BytesMut};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+
+use crate::backend::LARGE;
+use crate::resp::{ParseError, Parsed, RequestParser};
+
+use conversation::{Conversation, Flow};
+
+pub use client::Client;
+pub use flusher::Flusher;
+pub use worker::{Gateway, Worker};
+
+/// Turns of one session before others get theirs.
+const ROUNDS: usize = 16;
+/// An incomplete request of this size is read into a buffer of its own.
+const OWN_BUFFER: usize = 32 << 10;
+/// Most bytes that one read of a large request asks for.
+const LARGE_READ: usize = 256 << 10;
+
+/// The task that serves one client.
+pub struct Session {
+    socket: OwnedReadHalf,
+    parser: RequestParser,
+    /// Bytes read and not served: the beginning of a request, or requests that have to wait.
+    input: BytesMut,
+    /// `input` may hold whole requests.
+    paused: bool,
+    /// No more requests are read; the session ends when all replies have left.
+    closing: bool,
+    conversation: Conversation,
+}
+
+/// What a session does after a turn.
+enum Turn {
+    Again,
+    End,
+}
+
+impl Session {
+    /// A session for an accepted connection. Await it to serve.
+    pub fn new(worker: Rc<Worker>, socket: TcpStream) -> std::io::Result<Self> {
+        let (address, local_address) = (socket.peer_addr()?, socket.local_addr()?);
+        let (read, write) = socket.into_split();
+        Ok(Self {
+            socket: read,
+            parser: RequestParser::new(),
+            input: BytesMut::new(),
+            paused: false,
+            closing: false,
+            conversation: Conversation::new(worker, write, address, local_address),
+        })
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if self.conversation.has_ended() {
+            return Poll::Ready(Turn::End);
+        }
+        ready!(self.conversation.poll_flush(cx));
+        self.conversation.send_divided();
+        if self.closing || (self.conversation.is_draining() && !self.paused) {
+            return self.close();
+        }
+        if self.paused {
+            if self.conversation.must_pause() {
+                self.conversation.watch();
+                return Poll::Pending;
+            }
+            self.paused = false;
+            self.serve_input();
+            return Poll::Ready(Turn::Again);
+        }
+        ready!(self.read(cx));
+        Poll::Ready(Turn::Again)
+    }
+
+    fn close(&self) -> Poll<Turn> {
+        if self.conversation.is_drained() {
+            return Poll::Ready(Turn::End);
+        }
+        self.conversation.watch();
+        Poll::Pending
+    }
+
+    /// Reads once and serves what came.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.input.len() >= OWN_BUFFER || self.parser.missing() >= LARGE {
+            return self.read_large(cx);
+        }
+        let worker = self.conversation.worker().clone();
+        let mut scratch = worker.scratch.borrow_mut();
+        let carried = self.input.len();
+        let Some(free) = scratch.get_mut(carried..) else { return Poll::Ready(()) };
+        let mut buffer = ReadBuf::new(free);
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer));
+        let count = buffer.filled().len();
+        if !self.was_read(read, count) {
+            return Poll::Ready(());
+        }
+        if let Some(front) = scratch.get_mut(..carried) {
+            front.copy_from_slice(&self.input);
+        }
+        self.input.clear();
+        let bytes = scratch.get(..carried + count).unwrap_or_default();
+        let served = self.serve(bytes);
+        self.input.extend_from_slice(bytes.get(served..).unwrap_or_default());
+        if self.input.is_empty() && self.input.capacity() > LARGE {
+            self.input = BytesMut::new();
+        }
+        Poll::Ready(())
+    }
+
+    /// Reads more of a large request to where it will be sent from.
+    fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        // Grown for what has arrived, never for what is announced.
+        let wanted = self.parser.missing().clamp(LARGE, LARGE_READ.max(self.input.len()));
+        let before = self.input.len();
+        self.input.resize(before + wanted, 0);
+        let mut buffer = ReadBuf::new(self.input.get_mut(before..).unwrap_or_default());
+        let read = Pin::new(&mut self.socket).poll_read(cx, &mut buffer);
+        let count = buffer.filled().len();
+        self.input.truncate(before + count);
+        let read = ready!(read);
+        if self.was_read(read, count) {
+            self.serve_input();
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether bytes came; else the client has no more to say.
+    fn was_read(&mut self, read: std::io::Result<()>, count: usize) -> bool {
+        if read.is_err() || count == 0 {
+            self.closing = true;
+            return false;
+        }
+        self.conversation.heard(count);
+        true
+    }
+
+    /// Serves the requests in `bytes`; returns how many bytes they were.
+    fn serve(&mut self, bytes: &[u8]) -> usize {
+        let worker = self.conversation.worker().clone();
+        let commands = worker.commands();
+        let mut served = 0;
+        while !self.closing {
+            let rest = bytes.get(served..).unwrap_or_default();
+            if rest.is_empty() {
+                break;
+            }
+            if self.conversation.must_pause() {
+                self.paused = true;
+                break;
+            }
+            let parsed = self.parser.parse(rest, &worker.limits, self.conversation.is_authenticated());
+            match parsed {
+                Ok(Parsed::Incomplete) => break,
+                Ok(Parsed::Skip(length)) => served += length,
+                Ok(Parsed::Request(length)) => {
+                    let flow = self.conversation.serve(&commands, self.parser.request(rest), None);
+                    self.closing = flow == Flow::Close;
+                    served += length;
+                }
+                Err(error) => self.refuse(error),
+            }
+        }
+        served
+    }
+
+    /// Serves the requests in `input`; a large one is sent on without being copied.
+    fn serve_input(&mut self) {
+        let worker = self.conversation.worker().clone();
+        let commands = worker.commands();
+        while !self.closing && !self.input.is_empty() {
+            if self.conversation.must_pause() {
+                self.paused = true;
+                return;
+            }
+            let parsed =
+                self.parser.parse(&self.input, &worker.limits, self.conversation.is_authenticated());
+            match parsed {
+                Ok(Parsed::Incomplete) => return,
+                Ok(Parsed::Skip(length)) => drop(self.input.split_to(length)),
+                Ok(Parsed::Request(length)) => {
+                    let frame: Bytes = self.input.split_to(length).freeze();
+                    let request = self.parser.request(&frame);
+                    let flow = self.conversation.serve(&commands, request, Some(&frame));
+                    self.closing = flow == Flow::Close;
+                }
+                Err(error) => self.refuse(error),
+            }
+        }
+        self.input = BytesMut::new();
+    }
+
+    fn refuse(&mut self, error: ParseError) {
+        self.conversation.refuse(error);
+        self.closing = true;
+    }
+}
+
+impl Future for Session {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        this.conversation.register(cx.waker());
+        for _ in 0..ROUNDS {
+            match ready!(this.turn(cx)) {
+                Turn::Again => {}
+                Turn::End => return Poll::Ready(()),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

@@ -1,0 +1,119 @@
+//! Slot to node, as this worker knows it now: the last topology, and what redirections taught since.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use crate::cluster::{Slot, Topology};
+
+use super::node::Node;
+
+const NOBODY: u16 = u16::MAX;
+
+/// The worker's own slot table. Its version changes whenever an owner does.
+pub(super) struct Routes {
+    version: u64,
+    slots: Box<[u16]>,
+    /// Nodes that own slots; `slots` points here.
+    owners: Vec<Rc<Node>>,
+    known: HashMap<Box<str>, Rc<Node>, foldhash::fast::RandomState>,
+    turn: usize,
+}
+
+impl Routes {
+    pub(super) fn new() -> Self {
+        Self {
+            version: 0,
+            slots: vec![NOBODY; Slot::COUNT].into_boxed_slice(),
+            owners: Vec::new(),
+            known: HashMap::default(),
+            turn: 0,
+        }
+    }
+
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    pub(super) fn owner(&self, slot: Slot) -> Option<&Rc<Node>> {
+        let owner = *self.slots.get(slot.index())?;
+        self.owners.get(usize::from(owner))
+    }
+
+    /// A primary for a request without keys: the next one that is not known to be down.
+    pub(super) fn any(&mut self, usable: impl Fn(&Node) -> bool) -> Option<&Rc<Node>> {
+        let count = self.owners.len();
+        let start = self.turn;
+        self.turn = self.turn.wrapping_add(1);
+        let at = (0..count).map(|step| start.wrapping_add(step) % count).find(|&at| {
+            self.owners.get(at).is_some_and(|node| usable(node))
+        });
+        self.owners.get(at.unwrap_or_default())
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = &Rc<Node>> {
+        self.known.values()
+    }
+
+    pub(super) fn owns_slots(&self, node: &Node) -> bool {
+        self.owners.iter().any(|owner| std::ptr::eq(Rc::as_ptr(owner), node))
+    }
+
+    /// The node at this address, known from now on.
+    pub(super) fn node(&mut self, address: &str, new: impl FnOnce(&str) -> Node) -> Rc<Node> {
+        if let Some(node) = self.known.get(address) {
+            return node.clone();
+        }
+        let node = Rc::new(new(address));
+        self.known.insert(address.into(), node.clone());
+        node
+    }
+
+    /// A redirection said who owns the slot. Returns whether that was news.
+    pub(super) fn learn(&mut self, slot: Slot, node: &Rc<Node>) -> bool {
+        if self.owner(slot).is_some_and(|owner| Rc::ptr_eq(owner, node)) {
+            return false;
+        }
+        let index = self.owner_index(node);
+        if let Some(entry) = self.slots.get_mut(slot.index()) {
+            *entry = index;
+        }
+        self.version += 1;
+        true
+    }
+
+    fn owner_index(&mut self, node: &Rc<Node>) -> u16 {
+        if let Some(at) = self.owners.iter().position(|owner| Rc::ptr_eq(owner, node)) {
+            return at as u16;
+        }
+        self.owners.push(node.clone());
+        (self.owners.len() - 1) as u16
+    }
+
+    /// Takes over a topology. Returns whether a slot has a new owner.
+    pub(super) fn adopt(&mut self, topology: &Topology, new: impl Fn(&str) -> Node) -> bool {
+        let owners: Vec<Rc<Node>> =
+            topology.shards().iter().map(|shard| self.node(&shard.primary.address, &new)).collect();
+        let mut slots = vec![NOBODY; Slot::COUNT].into_boxed_slice();
+        let mut changed = false;
+        for (index, entry) in slots.iter_mut().enumerate() {
+            let Some(slot) = Slot::new(index as u16) else { continue };
+            if let Some(shard) = topology.shard_of(slot) {
+                *entry = shard.index() as u16;
+            }
+            let after = owners.get(usize::from(*entry));
+            changed |= self.owner(slot).map(Rc::as_ptr) != after.map(Rc::as_ptr);
+        }
+        self.slots = slots;
+        self.owners = owners;
+        if changed {
+            self.version += 1;
+        }
+        changed
+    }
+
+    /// Forgets nodes that own nothing and have nothing under way.
+    pub(super) fn forget_idle(&mut self) {
+        let owners = &self.owners;
+        self.known.retain(|_, node| node.is_connected() || owners.iter().any(|owner| Rc::ptr_eq(owner, node)));
+    }
+}

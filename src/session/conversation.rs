@@ -1,0 +1,279 @@
+//! A client's requests, one after the other: look up, authorize, plan, send.
+//!
+//! Invariant: requests of one session that are under way were routed under one version of the slot table
+//! and none of them is being redirected or held; else the session pauses until all are settled. So what
+//! follows a request for the same slot never overtakes it.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use crate::backend::{Asker, LARGE, Terms, Ticket};
+use crate::cluster::Slot;
+use crate::command::{Class, CommandSpec, Commands, Retry};
+use crate::merge::Merge;
+use crate::metrics::Family;
+use crate::resp::{ParseError, Protocol, Request, RequestParser, write};
+use crate::route::{KeyByKey, Plan, Split, plan};
+
+use super::client::Client;
+use super::family::family;
+use super::local;
+use super::replies::{End, Replies};
+use super::worker::Worker;
+
+/// Whether the session goes on after a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Flow {
+    /// With the next one.
+    Next,
+    /// Not any more: it ends when its replies have left.
+    Close,
+}
+
+/// Which replies a client wants (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Wanted {
+    #[default]
+    All,
+    None,
+    /// None for the next request.
+    SkipNext,
+    /// None for this request.
+    SkipThis,
+}
+
+/// The state of one client's side of the gateway.
+pub(super) struct Conversation {
+    pub(super) worker: Rc<Worker>,
+    pub(super) client: Rc<Client>,
+    pub(super) replies: Rc<Replies>,
+    asker: Rc<dyn Asker>,
+    /// Its key in the worker's list of clients.
+    listed: usize,
+    pub(super) protocol: Protocol,
+    pub(super) wanted: Wanted,
+    /// The slot table's version under which the requests under way were routed.
+    routed: u64,
+}
+
+impl Conversation {
+    pub(super) fn new(
+        worker: Rc<Worker>,
+        socket: OwnedWriteHalf,
+        address: SocketAddr,
+        local_address: SocketAddr,
+    ) -> Self {
+        let (flusher, metrics, clock) =
+            (worker.flusher.clone(), worker.metrics.clone(), worker.clock.clone());
+        let settings = &worker.gateway.settings;
+        let replies = Replies::new(socket, flusher, metrics, clock, settings.limits.output_hard);
+        let open = settings.auth.password.is_empty();
+        let client = Client::new(&worker, address, local_address, open, replies.clone());
+        let listed = worker.clients.borrow_mut().insert(client.clone());
+        worker.metrics.session_opened();
+        let asker: Rc<dyn Asker> = replies.clone();
+        let (protocol, wanted) = (Protocol::Resp2, Wanted::All);
+        Self { worker, client, replies, asker, listed, protocol, wanted, routed: 0 }
+    }
+
+    /// Serves one request; its reply, from here or from a node, leaves at its place in the order.
+    /// `whole` is the request's frame when it arrived in a buffer of its own.
+    pub(super) fn serve(
+        &mut self,
+        commands: &Commands,
+        request: Request<'_>,
+        whole: Option<&Bytes>,
+    ) -> Flow {
+        self.step_wanted();
+        let spec = match commands.resolve(&request) {
+            Ok(spec) => spec,
+            Err(error) => return self.fail(Family::Other, &error.to_string()),
+        };
+        if !self.client.authenticated.get() && !local::before_login(spec) {
+            return self.fail(family(spec), "NOAUTH Authentication required.");
+        }
+        let plan = plan(spec, &request, self.worker.reach, &mut self.worker.positions.borrow_mut());
+        match plan {
+            Ok(Plan::Forward(slot)) => self.forward(spec, Some(slot), &request, whole),
+            Ok(Plan::Split(split)) => self.send_split(spec, &split, &request),
+            Ok(Plan::AnyNode) => self.forward(spec, None, &request, whole),
+            Ok(Plan::Local) => return local::answer(self, commands, spec, &request),
+            Err(error) => return self.fail(family(spec), &error.to_string()),
+        }
+        Flow::Next
+    }
+
+    fn forward(&self, spec: &CommandSpec, slot: Option<Slot>, request: &Request<'_>, whole: Option<&Bytes>) {
+        let ticket = self.replies.expect(family(spec), self.is_muted());
+        let terms = self.terms(spec, slot, request);
+        match whole {
+            // An inline request's frame is not the bytes it came as.
+            Some(bytes) if bytes.len() >= LARGE && bytes.len() == request.frame().len() => {
+                self.worker.pool.send_bytes(terms, &self.asker, ticket, bytes.clone());
+            }
+            _ => self.worker.pool.send(terms, &self.asker, ticket, |out| {
+                out.extend_from_slice(request.frame());
+            }),
+        }
+    }
+
+    fn send_split(&self, spec: &CommandSpec, split: &Split, request: &Request<'_>) {
+        self.worker.metrics.request_split(split.parts().len());
+        let first = self.replies.expect_merge(family(spec), self.is_muted(), split.merge());
+        for (part, number) in split.parts().iter().zip(0..) {
+            let terms = self.terms(spec, Some(part.slot), request);
+            let ticket = Ticket { part: number, ..first };
+            self.worker.pool.send(terms, &self.asker, ticket, |out| split.write_part(request, part, out));
+        }
+    }
+
+    fn terms(&self, spec: &CommandSpec, slot: Option<Slot>, request: &Request<'_>) -> Terms {
+        let repeatable = match spec.retry_for(request) {
+            Retry::Read => true,
+            Retry::Idempotent => self.worker.gateway.settings.backend.retry_idempotent,
+            Retry::Never | Retry::Local => false,
+        };
+        Terms { slot, protocol: self.protocol, repeatable, splittable: spec.class == Class::Split }
+    }
+
+    /// Sends what a node answered with TRYAGAIN again, key by key: a single key never gets it.
+    pub(super) fn send_divided(&self) {
+        for (ticket, bytes) in self.replies.take_divided() {
+            if self.divide(ticket, &bytes).is_none() {
+                self.asker.settle(ticket, b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+            }
+        }
+    }
+
+    fn divide(&self, ticket: Ticket, bytes: &Bytes) -> Option<()> {
+        let commands = self.worker.commands();
+        let mut parser = RequestParser::new();
+        parser.parse(bytes, &self.worker.limits, true).ok()?;
+        let request = parser.request(bytes);
+        let spec = commands.resolve(&request).ok()?;
+        let keys = KeyByKey::of(spec, &request)?;
+        let slot = spec.keys.first(&request).and_then(|at| request.arg(at)).map(Slot::of);
+        let order = (0..keys.units()).collect();
+        let whole = || Merge::new(spec.merge, order, std::iter::once(keys.units()));
+        let tickets = self.replies.divide(ticket, whole)?;
+        for (ticket, unit) in tickets.zip(0..) {
+            let terms = self.terms(spec, slot, &request);
+            self.worker.pool.send(terms, &self.asker, ticket, |out| keys.write_unit(&request, unit, out));
+        }
+        Some(())
+    }
+
+    /// Sends the request to any primary, and rewrites its reply.
+    pub(super) fn ask_any(
+        &self,
+        spec: &CommandSpec,
+        request: &Request<'_>,
+        rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
+    ) {
+        let ticket = self.replies.expect_rewrite(family(spec), self.is_muted(), Box::new(rewrite));
+        let terms = self.terms(spec, None, request);
+        self.worker.pool.send(terms, &self.asker, ticket, |out| out.extend_from_slice(request.frame()));
+    }
+
+    /// Answers at the request's place in the order.
+    pub(super) fn answer(&self, family: Family, write: impl FnOnce(&mut Vec<u8>)) -> Flow {
+        self.replies.answer(family, self.is_muted(), write);
+        Flow::Next
+    }
+
+    /// Answers with an error.
+    pub(super) fn fail(&self, family: Family, text: &str) -> Flow {
+        self.answer(family, |out| write::error(out, text))
+    }
+
+    /// A request that cannot be understood: the client is told, unless there is nothing to tell.
+    pub(super) fn refuse(&self, error: ParseError) {
+        if error != ParseError::Hangup {
+            self.replies.answer(Family::Other, false, |out| write::error(out, error.to_string()));
+        }
+        self.worker.metrics.session_rejected(crate::metrics::Rejection::Protocol);
+    }
+
+    fn is_muted(&self) -> bool {
+        matches!(self.wanted, Wanted::None | Wanted::SkipThis)
+    }
+
+    fn step_wanted(&mut self) {
+        self.wanted = match self.wanted {
+            Wanted::SkipNext => Wanted::SkipThis,
+            Wanted::SkipThis => Wanted::All,
+            wanted => wanted,
+        };
+    }
+
+    /// Whether the next request has to wait: for those before it, or because too much is under way.
+    pub(super) fn must_pause(&mut self) -> bool {
+        let limits = &self.worker.gateway.settings.limits;
+        let (requests, bytes) = self.replies.waiting();
+        if requests >= limits.inflight_requests || bytes >= limits.inflight_bytes {
+            return true;
+        }
+        let version = self.worker.pool.version();
+        if self.replies.unsettled() == 0 {
+            self.routed = version;
+        }
+        self.replies.was_disturbed() || self.routed != version
+    }
+
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.client.authenticated.get()
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.worker.is_draining()
+    }
+
+    pub(super) fn is_drained(&self) -> bool {
+        self.replies.is_drained()
+    }
+
+    /// Whether the session cannot go on.
+    pub(super) fn has_ended(&self) -> bool {
+        match self.replies.end() {
+            None => false,
+            Some(End::OutputLimit) => {
+                tracing::warn!(client = %self.client.address, "client closed: it leaves too many replies unread");
+                true
+            }
+            Some(_) => true,
+        }
+    }
+
+    pub(super) fn worker(&self) -> &Rc<Worker> {
+        &self.worker
+    }
+
+    /// Bytes came from the client.
+    pub(super) fn heard(&self, count: usize) {
+        self.client.active.set(self.worker.clock.tick());
+        self.worker.metrics.client_read(count);
+    }
+
+    pub(super) fn register(&self, waker: &Waker) {
+        self.replies.register(waker);
+    }
+
+    pub(super) fn watch(&self) {
+        self.replies.watch();
+    }
+
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.replies.poll_flush(cx)
+    }
+}
+
+impl Drop for Conversation {
+    fn drop(&mut self) {
+        self.worker.clients.borrow_mut().try_remove(self.listed);
+        self.worker.metrics.session_closed();
+    }
+}

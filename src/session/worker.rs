@@ -1,0 +1,131 @@
+//! What all sessions of one worker share.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use slab::Slab;
+
+use crate::backend::{Clock, Pool, Scratch};
+use crate::command::{Commands, Cross};
+use crate::config::{CrossSlot, Settings};
+use crate::metrics::{Metrics, WorkerMetrics};
+use crate::resp;
+
+use super::client::Client;
+use super::flusher::Flusher;
+
+/// What a gateway process is, the same for all its workers.
+pub struct Gateway {
+    /// The settings it runs with.
+    pub settings: Arc<Settings>,
+    /// Every metric, for INFO.
+    pub metrics: Arc<Metrics>,
+    /// 40 hexadecimal digits, new with each start, as a server's `run_id`.
+    pub run_id: String,
+    next_client: AtomicU64,
+}
+
+impl Gateway {
+    /// A process that starts now.
+    pub fn new(settings: Arc<Settings>, metrics: Arc<Metrics>) -> Arc<Self> {
+        let run_id = std::iter::repeat_with(|| fastrand::digit(16)).take(40).collect();
+        Arc::new(Self { settings, metrics, run_id, next_client: AtomicU64::new(1) })
+    }
+
+    /// Clients are numbered over the whole process.
+    pub(super) fn next_client_id(&self) -> u64 {
+        self.next_client.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// One worker thread's share.
+pub struct Worker {
+    /// The process it belongs to.
+    pub gateway: Arc<Gateway>,
+    /// Its connections to the nodes.
+    pub pool: Rc<Pool>,
+    /// Its metrics.
+    pub metrics: Arc<WorkerMetrics>,
+    /// Its clock.
+    pub clock: Rc<Clock>,
+    /// Its read buffer.
+    pub scratch: Scratch,
+    /// Who writes to its clients.
+    pub flusher: Rc<Flusher>,
+    pub(super) commands: RefCell<Arc<Commands>>,
+    pub(super) clients: RefCell<Slab<Rc<Client>>>,
+    pub(super) limits: resp::Limits,
+    pub(super) reach: Cross,
+    /// Working memory for key positions.
+    pub(super) positions: RefCell<Vec<u32>>,
+    draining: Cell<bool>,
+}
+
+impl Worker {
+    /// A worker without clients.
+    pub fn new(
+        gateway: Arc<Gateway>,
+        metrics: Arc<WorkerMetrics>,
+        pool: Rc<Pool>,
+        clock: Rc<Clock>,
+        scratch: Scratch,
+    ) -> Rc<Self> {
+        let limits = &gateway.settings.limits;
+        let limits = resp::Limits {
+            arguments: limits.request_arguments,
+            bulk_bytes: limits.bulk_bytes,
+            line_bytes: limits.inline_bytes,
+            request_bytes: limits.request_bytes,
+        };
+        let reach = reach(gateway.settings.routing.cross_slot);
+        Rc::new(Self {
+            gateway,
+            pool,
+            metrics,
+            clock,
+            scratch,
+            flusher: Rc::default(),
+            commands: RefCell::new(Arc::new(Commands::baseline())),
+            clients: RefCell::default(),
+            limits,
+            reach,
+            positions: RefCell::default(),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// The commands known now; a snapshot for one turn.
+    pub(super) fn commands(&self) -> Arc<Commands> {
+        self.commands.borrow().clone()
+    }
+
+    /// No session takes a new request from now on; each ends when its replies have left.
+    pub fn drain(&self) {
+        self.draining.set(true);
+        for (_, client) in &*self.clients.borrow() {
+            client.wake();
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// How many clients are connected to this worker.
+    pub fn clients(&self) -> usize {
+        self.clients.borrow().len()
+    }
+}
+
+/// The setting in the words of the commands' rows.
+fn reach(setting: CrossSlot) -> Cross {
+    match setting {
+        CrossSlot::Off => Cross::Never,
+        CrossSlot::Split => Cross::Split,
+        CrossSlot::Gather => Cross::Gather,
+        CrossSlot::Store => Cross::Store,
+        CrossSlot::Move => Cross::Move,
+    }
+}
