@@ -1,6 +1,8 @@
 //! Threads and lifetimes.
 
 pub mod logging;
+mod question;
+pub mod topology;
 
 use crate::config::Settings;
 

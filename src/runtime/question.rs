@@ -1,0 +1,132 @@
+//! One question to one node: what does the cluster look like? For the refresher, and for `slotway check --connect`.
+
+use futures_util::future::join_all;
+
+use crate::backend::connect::{Cause, ConnectError, Conversation, Credentials, Handshake, dial};
+use crate::cluster::{Dialling, Preferred, Slot, Topology, TopologyError, View, merge_views};
+use crate::config::Settings;
+
+/// Most bytes in one answer: 16384 ranges of one slot with ten replicas each have half of it.
+const ANSWER_BYTES: usize = 64 << 20;
+
+/// What a node said, and the connection to ask it again.
+pub(super) struct Answer {
+    pub(super) view: View,
+    pub(super) line: Line,
+}
+
+/// Why a node gave no view.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Topology(#[from] TopologyError),
+}
+
+/// Asks one node, over the connection that is there or a new one.
+pub(super) async fn question(
+    address: &str,
+    line: Option<Line>,
+    settings: &Settings,
+) -> Result<Answer, Failure> {
+    if let Some(line) = line {
+        match line.ask(settings).await {
+            // Nodes close idle connections. That says nothing about the node; a new one does.
+            Err(Failure::Connect(ConnectError { cause: Cause::Io(_) | Cause::Closed, .. })) => {}
+            answer => return answer,
+        }
+    }
+    Line::open(address, settings).await?.ask(settings).await
+}
+
+/// A connection to a node, and by which name that node says the nodes are to be dialled.
+pub(super) struct Line {
+    conversation: Conversation,
+    preferred: Preferred,
+}
+
+impl Line {
+    async fn open(address: &str, settings: &Settings) -> Result<Self, ConnectError> {
+        let handshake = Handshake::control(
+            Credentials::of(&settings.cluster),
+            settings.backend.connect_timeout,
+        );
+        let mut conversation = Conversation::open(address, &handshake, ANSWER_BYTES).await?;
+        let [slots] = conversation.ask([&["CLUSTER", "SLOTS"]]).await?;
+        Ok(Self { conversation, preferred: Preferred::from_slots(&slots) })
+    }
+
+    async fn ask(mut self, settings: &Settings) -> Result<Answer, Failure> {
+        let questions: [&[&str]; 2] = [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"]];
+        let [nodes, info] = self.conversation.ask(questions).await?;
+        let (asked, map) = (self.conversation.address(), &settings.cluster.address_map);
+        let view =
+            View::from_replies(&nodes, &info, &Dialling { asked, preferred: self.preferred, map })?;
+        Ok(Answer { view, line: self })
+    }
+}
+
+/// Asks every seed, then dials every node that they name, for `slotway check --connect`. The report has a line for
+/// each.
+///
+/// # Errors
+/// Slots are not served, or a primary cannot be dialled. The error's text is the report.
+pub async fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
+    let mut report = Vec::new();
+    let mut views = Vec::new();
+    for seed in &settings.cluster.nodes {
+        let said = match introduce(seed, settings).await {
+            Ok((said, view)) => {
+                views.push(view);
+                said
+            }
+            Err(failure) => failure.to_string(),
+        };
+        report.push(format!("seed {seed}: {said}"));
+    }
+
+    let topology = merge_views(&views, &Topology::empty()).unwrap_or_else(Topology::empty);
+    let handshake =
+        Handshake::control(Credentials::of(&settings.cluster), settings.backend.connect_timeout);
+    let dialled =
+        join_all(topology.nodes().map(async |node| (node, dial(&node.address, &handshake).await)))
+            .await;
+    let mut served = topology.covered() == Slot::COUNT && views.iter().any(|view| view.healthy);
+    for (node, outcome) in dialled {
+        let is_primary = topology.shards().iter().any(|shard| shard.primary.id == node.id);
+        let role = if is_primary { "primary" } else { "replica" };
+        match outcome {
+            Ok(_) => report.push(format!("{role} {}: reached", node.address)),
+            Err(error) => {
+                report.push(format!("{role} {error}; {REMEDY}"));
+                served &= !is_primary;
+            }
+        }
+    }
+    report.push(format!("{} of {} slots have an owner", topology.covered(), Slot::COUNT));
+    let report = report.join("\n");
+    anyhow::ensure!(served, "{report}");
+    Ok(report)
+}
+
+/// Why a node that runs may be out of reach.
+const REMEDY: &str =
+    "if it announces an address that is not valid here, put the right one in cluster.address_map";
+
+/// What a seed says of itself and of the cluster.
+async fn introduce(seed: &str, settings: &Settings) -> Result<(String, View), Failure> {
+    let mut line = Line::open(seed, settings).await?;
+    let [server] = line.conversation.ask([&["INFO", "server"]]).await?;
+    let Answer { view, .. } = line.ask(settings).await?;
+    let server = String::from_utf8_lossy(&server);
+    let field = |name| server.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let version = match (field("valkey_version:"), field("redis_version:")) {
+        (Some(version), _) => format!("Valkey {version}"),
+        (None, Some(version)) => format!("Redis {version}"),
+        (None, None) => "unknown version".to_owned(),
+    };
+    let state = if view.healthy { "ok" } else { "fail" };
+    let slots = view.covered();
+    Ok((format!("{version}, cluster_state {state}, knows an owner for {slots} slots"), view))
+}

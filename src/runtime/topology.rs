@@ -1,0 +1,322 @@
+//! The refresher: keeps the published topology true. It lives on the control thread and asks the nodes.
+//!
+//! One round at a time: up to three nodes are asked at once, the newest word on each slot wins, and what
+//! changed is published. A node is asked over one connection that stays open, and never while its last answer
+//! is still owed, so a slow node is not made slower.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::task::{self, JoinSet};
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::{Health, Slot, Topology, View, merge_views};
+use crate::config::Settings;
+
+use super::question::{Answer, Failure, Line, question};
+
+pub use super::question::try_cluster;
+
+/// Nodes asked at once.
+const ASKED_AT_ONCE: usize = 3;
+/// When one working node has answered, the others of the round get this much longer.
+const GRACE: Duration = Duration::from_millis(50);
+/// Time between two looks while slots are not served or their primaries are in doubt.
+const UNSETTLED: Duration = Duration::from_millis(500);
+/// Longest time between two looks while no node answers.
+const SILENCE: Duration = Duration::from_secs(1);
+/// Least time between two looks, whatever the settings say.
+const LEAST: Duration = Duration::from_millis(10);
+
+/// A worker's word to the refresher: look again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What happened.
+    pub reason: RefreshReason,
+    /// Address to dial of a node that the topology may not know yet; it is asked first.
+    pub heard_of: Option<Arc<str>>,
+}
+
+/// Why the topology may be out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum RefreshReason {
+    /// A node said that a slot moved.
+    Moved,
+    /// A connection broke or could not be made.
+    Lost,
+    /// A node refused for a while: cluster down, demoted, loading.
+    ClusterDown,
+    /// A node with pending replies is silent.
+    Silent,
+}
+
+/// Keeps `topology` true until `stop`. Looks at the cluster at once, then on a timer, and whenever a message
+/// comes in by `wanted`, though never more often than `refresh_min_interval`; messages that come in between are
+/// answered by one look. `on_change` is called after each publication.
+///
+/// Must run on a `LocalRuntime` or in a `LocalSet`.
+pub async fn run(
+    settings: Arc<Settings>,
+    topology: Arc<ArcSwap<Topology>>,
+    mut wanted: mpsc::Receiver<Wanted>,
+    on_change: impl Fn(&Topology),
+    stop: CancellationToken,
+) {
+    let mut refresher = Refresher::new(settings, topology);
+    let mut heard_of = Vec::new();
+    let looking = async {
+        loop {
+            let started = Instant::now();
+            let views = refresher.look(&heard_of).await;
+            if let Some(next) = refresher.publish(&views) {
+                on_change(&next);
+            }
+            let pause = refresher.pause(started, &views);
+            heard_of = rest(pause, &mut wanted).await;
+        }
+    };
+    tokio::select! {
+        () = looking => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+/// State between two looks.
+struct Refresher {
+    settings: Arc<Settings>,
+    topology: Arc<ArcSwap<Topology>>,
+    contacts: HashMap<Arc<str>, Contact>,
+    asking: JoinSet<(Arc<str>, Result<Answer, Failure>)>,
+    /// Looks in a row that found nobody.
+    failures: u32,
+}
+
+/// What is known of an address that was asked before.
+#[derive(Default)]
+struct Contact {
+    /// The open connection, unless an answer is owed on it.
+    line: Option<Line>,
+    /// The question that still waits for its answer.
+    question: Option<task::Id>,
+    /// What went wrong the last time.
+    trouble: Option<String>,
+}
+
+/// When to look again: not before the first time, and not after the second.
+#[derive(Clone, Copy, Debug)]
+struct Pause {
+    least: Instant,
+    most: Instant,
+}
+
+impl Refresher {
+    fn new(settings: Arc<Settings>, topology: Arc<ArcSwap<Topology>>) -> Self {
+        Self { settings, topology, contacts: HashMap::new(), asking: JoinSet::new(), failures: 0 }
+    }
+
+    /// Asks until a working node has answered, or a fair number of nodes has been tried.
+    async fn look(&mut self, heard_of: &[Arc<str>]) -> Vec<View> {
+        // Answers that came too late for the look they belong to only give their connections back.
+        while let Some(late) = self.asking.try_join_next() {
+            self.settle(late);
+        }
+        self.forget_strangers();
+        let mut views = Vec::new();
+        for batch in self.batches(heard_of) {
+            batch.iter().for_each(|address| self.ask(address));
+            self.listen(batch.into_iter().collect(), &mut views).await;
+            if views.iter().any(|view| view.healthy) {
+                break;
+            }
+        }
+        views
+    }
+
+    /// Whom to ask, in groups: nodes heard of and known ones, then seeds, then more of both. Primaries come
+    /// first, and last those in trouble; otherwise it is chance, so that every node is asked in time.
+    fn batches(&self, heard_of: &[Arc<str>]) -> Vec<Vec<Arc<str>>> {
+        let topology = self.topology.load();
+        let primaries: HashSet<_> =
+            topology.shards().iter().map(|shard| &shard.primary.address).collect();
+        let mut known: Vec<_> = topology.nodes().collect();
+        fastrand::shuffle(&mut known);
+        known.sort_by_key(|node| {
+            let in_trouble =
+                self.contacts.get(&node.address).is_some_and(|contact| contact.trouble.is_some());
+            (
+                in_trouble || node.health == Health::Failed,
+                Reverse(primaries.contains(&node.address)),
+            )
+        });
+        let mut seeds: Vec<Arc<str>> = self.seeds().map(Arc::from).collect();
+        fastrand::shuffle(&mut seeds);
+
+        let mut named = HashSet::new();
+        let mut may_be_asked = |address: &Arc<str>| {
+            let busy = self.contacts.get(address).is_some_and(|contact| contact.question.is_some());
+            !busy && named.insert(address.clone())
+        };
+        let mut known: Vec<_> =
+            heard_of.iter().chain(known.iter().map(|node| &node.address)).cloned().collect();
+        known.retain(&mut may_be_asked);
+        seeds.retain(&mut may_be_asked);
+        let (mut known, mut seeds) = (known.chunks(ASKED_AT_ONCE), seeds.chunks(ASKED_AT_ONCE));
+        let turns = [known.next(), seeds.next(), known.next(), seeds.next()];
+        turns.into_iter().flatten().map(<[_]>::to_vec).collect()
+    }
+
+    fn seeds(&self) -> impl Iterator<Item = &str> {
+        self.settings.cluster.nodes.iter().map(String::as_str)
+    }
+
+    /// Starts a question. Its answer comes out of `asking`.
+    fn ask(&mut self, address: &Arc<str>) {
+        let contact = self.contacts.entry(address.clone()).or_default();
+        let (address, line, settings) =
+            (address.clone(), contact.line.take(), self.settings.clone());
+        let question = self.asking.spawn_local(async move {
+            let answer = question(&address, line, &settings).await;
+            (address, answer)
+        });
+        contact.question = Some(question.id());
+    }
+
+    /// Waits until everybody in `awaited` has answered or failed; not much longer once a working node answered.
+    async fn listen(&mut self, mut awaited: HashSet<Arc<str>>, views: &mut Vec<View>) {
+        let mut deadline = None;
+        while !awaited.is_empty() {
+            let next = self.asking.join_next();
+            let next = match deadline {
+                Some(deadline) => timeout_at(deadline, next).await.unwrap_or_default(),
+                None => next.await,
+            };
+            let Some((address, view)) = next.and_then(|next| self.settle(next)) else { return };
+            // What was asked in an earlier look is out of date by now.
+            if !awaited.remove(&address) {
+                continue;
+            }
+            if view.as_ref().is_some_and(|view| view.healthy) {
+                deadline.get_or_insert_with(|| Instant::now() + GRACE);
+            }
+            views.extend(view);
+        }
+    }
+
+    /// Notes what became of a question. Trouble is logged when it begins and when it ends.
+    fn settle(&mut self, ended: Ended) -> Option<(Arc<str>, Option<View>)> {
+        let (address, answer) = match ended {
+            Ok((address, answer)) => (address, answer.map_err(|failure| failure.to_string())),
+            Err(error) => {
+                let asked = |contact: &Contact| contact.question == Some(error.id());
+                let address = self.contacts.iter().find(|(_, contact)| asked(contact))?.0.clone();
+                (address, Err(error.to_string()))
+            }
+        };
+        let contact = self.contacts.entry(address.clone()).or_default();
+        contact.question = None;
+        let view = match answer {
+            Ok(Answer { view, line }) => {
+                contact.line = Some(line);
+                if contact.trouble.take().is_some() {
+                    tracing::info!(node = %address, "the node describes the cluster again");
+                }
+                Some(view)
+            }
+            Err(reason) => {
+                if contact.trouble.is_none() {
+                    tracing::warn!(node = %address, %reason, "the node does not describe the cluster");
+                }
+                contact.trouble = Some(reason);
+                None
+            }
+        };
+        Some((address, view))
+    }
+
+    /// Closes connections to nodes that have left.
+    fn forget_strangers(&mut self) {
+        let topology = self.topology.load();
+        let nodes = topology.nodes().map(|node| &*node.address);
+        let known: HashSet<&str> =
+            nodes.chain(self.settings.cluster.nodes.iter().map(String::as_str)).collect();
+        self.contacts
+            .retain(|address, contact| contact.question.is_some() || known.contains(&**address));
+    }
+
+    /// Publishes what the views change, if anything.
+    fn publish(&self, views: &[View]) -> Option<Arc<Topology>> {
+        let published = self.topology.load_full();
+        let next = Arc::new(
+            merge_views(views, &published).filter(|next| next.version != published.version)?,
+        );
+        self.topology.store(next.clone());
+        let (shards, slots) = (next.shards().len(), next.covered());
+        tracing::info!(
+            version = next.version,
+            epoch = next.epoch,
+            shards,
+            slots,
+            "the cluster has changed"
+        );
+        Some(next)
+    }
+
+    /// When to look again after a look that `started` then and brought these views.
+    fn pause(&mut self, started: Instant, views: &[View]) -> Pause {
+        let least = self.settings.cluster.refresh_min_interval.max(LEAST);
+        if views.is_empty() {
+            if self.failures == 0 {
+                tracing::warn!("no node describes the cluster; trying on");
+            }
+            let longer = least.saturating_mul(1 << self.failures.min(16)).min(SILENCE.max(least));
+            self.failures = self.failures.saturating_add(1);
+            let again = Instant::now() + spread(longer);
+            return Pause { least: again, most: again };
+        }
+        if std::mem::take(&mut self.failures) > 0 {
+            tracing::info!("the cluster is described again");
+        }
+        let topology = self.topology.load();
+        let settled = topology.covered() == Slot::COUNT
+            && topology.shards().iter().all(|shard| shard.primary.health == Health::Online)
+            && views.iter().any(|view| view.healthy);
+        let interval = self.settings.cluster.refresh_interval;
+        let most = if settled { interval } else { interval.min(UNSETTLED) };
+        Pause { least: started + least, most: started + spread(most).max(least) }
+    }
+}
+
+/// What comes out of a question's task.
+type Ended = Result<(Arc<str>, Result<Answer, Failure>), task::JoinError>;
+
+/// Up to an eighth more or less, so that gateways started together do not ask together.
+fn spread(time: Duration) -> Duration {
+    time.mul_f64(0.875 + fastrand::f64() / 4.0)
+}
+
+/// Waits for a message or the time. Answers the addresses that messages named.
+async fn rest(pause: Pause, wanted: &mut mpsc::Receiver<Wanted>) -> Vec<Arc<str>> {
+    let first = tokio::select! {
+        () = sleep_until(pause.most) => None,
+        Some(first) = wanted.recv() => {
+            sleep_until(pause.least).await;
+            Some(first)
+        }
+    };
+    let mut heard_of = Vec::new();
+    let rest = std::iter::from_fn(|| wanted.try_recv().ok());
+    for Wanted { reason, heard_of: address } in first.into_iter().chain(rest) {
+        tracing::debug!(?reason, node = address.as_deref(), "a look at the cluster is wanted");
+        if let Some(address) =
+            address.filter(|address| heard_of.len() < ASKED_AT_ONCE && !heard_of.contains(address))
+        {
+            heard_of.push(address);
+        }
+    }
+    heard_of
+}
