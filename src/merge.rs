@@ -80,7 +80,11 @@ pub struct Merge {
 
 impl Merge {
     /// For parts that are consecutive runs of `order`, given by their lengths.
-    pub fn new(policy: ResponsePolicy, order: Rc<[u32]>, lengths: impl Iterator<Item = u32>) -> Self {
+    pub fn new(
+        policy: ResponsePolicy,
+        order: Rc<[u32]>,
+        lengths: impl Iterator<Item = u32>,
+    ) -> Self {
         let mut first = 0;
         let parts: Vec<Part> = lengths
             .map(|count| {
@@ -175,7 +179,8 @@ impl Merge {
     }
 
     fn fail(&mut self, units: Range<usize>, error: &[u8]) {
-        let first = self.order.get(units).and_then(|units| units.iter().min()).copied().unwrap_or_default();
+        let first =
+            self.order.get(units).and_then(|units| units.iter().min()).copied().unwrap_or_default();
         if self.error.as_ref().is_none_or(|(known, _)| first < *known) {
             self.error = Some((first, error.to_vec()));
         }
@@ -191,7 +196,9 @@ impl Merge {
                 true
             }
             Sum::Integer(sum) => reply::integer(reply).map(|number| *sum += number).is_some(),
-            Sum::Least(least) => reply::integer(reply).map(|number| *least = number.min(*least)).is_some(),
+            Sum::Least(least) => {
+                reply::integer(reply).map(|number| *least = number.min(*least)).is_some()
+            }
             Sum::Elements { bytes, ranges } => {
                 let units = self.order.get(units).unwrap_or_default();
                 let Some(elements) = reply::elements(reply) else { return false };
@@ -236,7 +243,10 @@ mod tests {
 
     #[test]
     fn integers_are_added() {
-        assert_eq!(merged(ResponsePolicy::Sum, &[0, 1, 2], &[(1, ":1\r\n"), (2, ":2\r\n")]), ":3\r\n");
+        assert_eq!(
+            merged(ResponsePolicy::Sum, &[0, 1, 2], &[(1, ":1\r\n"), (2, ":2\r\n")]),
+            ":3\r\n"
+        );
         assert_eq!(merged(ResponsePolicy::Min, &[0, 1], &[(1, ":1\r\n"), (1, ":0\r\n")]), ":0\r\n");
     }
 
@@ -244,7 +254,10 @@ mod tests {
     fn the_error_of_the_earliest_key_wins() {
         let parts = [(1, "-OOM second\r\n"), (1, "+OK\r\n"), (1, "-OOM first\r\n")];
         assert_eq!(merged(ResponsePolicy::AllSucceeded, &[2, 0, 1], &parts), "-OOM first\r\n");
-        assert_eq!(merged(ResponsePolicy::AllSucceeded, &[0, 1], &[(1, "+OK\r\n"), (1, "+OK\r\n")]), "+OK\r\n");
+        assert_eq!(
+            merged(ResponsePolicy::AllSucceeded, &[0, 1], &[(1, "+OK\r\n"), (1, "+OK\r\n")]),
+            "+OK\r\n"
+        );
     }
 
     #[test]

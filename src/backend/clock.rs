@@ -16,7 +16,10 @@ pub struct Clock {
 
 impl Clock {
     /// Starts at zero.
-    #[expect(clippy::new_without_default, reason = "a clock that starts is an event, not a default value")]
+    #[expect(
+        clippy::new_without_default,
+        reason = "a clock that starts is an event, not a default value"
+    )]
     pub fn new() -> Self {
         Self { origin: Instant::now(), now: Cell::new(0) }
     }

@@ -82,7 +82,12 @@ impl Node {
 
     /// Dialling failed; `pause` gives the time until the next try from the number of failures before.
     /// Returns whether the node was up until now.
-    pub(super) fn went_down(&self, now: Micros, why: Rc<str>, pause: impl FnOnce(u32) -> Micros) -> bool {
+    pub(super) fn went_down(
+        &self,
+        now: Micros,
+        why: Rc<str>,
+        pause: impl FnOnce(u32) -> Micros,
+    ) -> bool {
         let failures = self.failures.get();
         self.failures.set(failures.saturating_add(1));
         *self.down.borrow_mut() = Some(Down { until: now + pause(failures), why });

@@ -56,7 +56,8 @@ impl Outbox {
         let large = self.large.get(self.large_written);
         let end = large.map_or(self.small.len(), |large| large.at);
         let small = self.small.get(self.written..end).unwrap_or_default();
-        let large = large.and_then(|large| large.bytes.get(self.large_progress..)).unwrap_or_default();
+        let large =
+            large.and_then(|large| large.bytes.get(self.large_progress..)).unwrap_or_default();
         [IoSlice::new(small), IoSlice::new(large)]
     }
 

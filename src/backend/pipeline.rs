@@ -223,7 +223,14 @@ impl Future for Driver {
 
 impl Driver {
     pub(super) fn new(pool: Rc<Pool>, pipeline: Rc<Pipeline>, stream: TcpStream) -> Self {
-        Self { pool, pipeline, stream, scanner: ReplyScanner::new(), tail: Vec::new(), asked: false }
+        Self {
+            pool,
+            pipeline,
+            stream,
+            scanner: ReplyScanner::new(),
+            tail: Vec::new(),
+            asked: false,
+        }
     }
 
     /// One turn: `Ready(Ok)` when there is more to do and others should have theirs first.
@@ -253,7 +260,9 @@ impl Driver {
         while state.outbox.has_unwritten() {
             let slices = state.outbox.next_slices();
             let written = match &slices {
-                [small, large] if large.is_empty() => Pin::new(&mut self.stream).poll_write(cx, small),
+                [small, large] if large.is_empty() => {
+                    Pin::new(&mut self.stream).poll_write(cx, small)
+                }
                 both => Pin::new(&mut self.stream).poll_write_vectored(cx, both),
             };
             match written {
@@ -368,7 +377,9 @@ impl Driver {
             return Err("a reply before the request was sent".into());
         }
         let Some(pending) = state.pending.pop_front() else { return Ok(()) };
-        self.pool.metrics().node_settled(self.pool.clock().now().saturating_sub(pending.sent) as u32);
+        self.pool
+            .metrics()
+            .node_settled(self.pool.clock().now().saturating_sub(pending.sent) as u32);
         if reply.first() == Some(&b'-')
             && let Some(refusal) = refusal(reply)
         {

@@ -31,8 +31,8 @@ const HOLD_TICK: Duration = Duration::from_millis(5);
 /// Redirections followed at once; from then on with a pause, for two nodes that point at each other.
 const PROMPT_HOPS: u8 = 2;
 
-/// Why the worker wants the topology looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why the topology may be out of date.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// A node said that a slot moved.
     Moved,
@@ -119,7 +119,8 @@ impl Pool {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let now = self.parts.clock.now();
-        let question = Question { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 };
+        let question =
+            Question { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 };
         match self.pipeline_for(terms) {
             Ok(pipeline) => pipeline.push(question, now, write),
             Err(cause) => {
@@ -131,9 +132,16 @@ impl Pool {
     }
 
     /// Sends a large request without copying it.
-    pub fn send_bytes(self: &Rc<Self>, terms: Terms, asker: &Rc<dyn Asker>, ticket: Ticket, bytes: Bytes) {
+    pub fn send_bytes(
+        self: &Rc<Self>,
+        terms: Terms,
+        asker: &Rc<dyn Asker>,
+        ticket: Ticket,
+        bytes: Bytes,
+    ) {
         let now = self.parts.clock.now();
-        let question = Question { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 };
+        let question =
+            Question { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 };
         self.dispatch(Errand { question, bytes });
     }
 
@@ -170,7 +178,8 @@ impl Pool {
     }
 
     fn node(&self, announced: &str) -> Rc<Node> {
-        let address = self.parts.cluster.address_map.get(announced).map_or(announced, String::as_str);
+        let address =
+            self.parts.cluster.address_map.get(announced).map_or(announced, String::as_str);
         self.routes.borrow_mut().node(address, |address| self.new_node(address))
     }
 
@@ -183,7 +192,11 @@ impl Pool {
         self.pipeline_to(&node.ok_or(Cause::NotServed)?, terms.protocol)
     }
 
-    fn pipeline_to(self: &Rc<Self>, node: &Rc<Node>, protocol: Protocol) -> Result<Rc<Pipeline>, Cause> {
+    fn pipeline_to(
+        self: &Rc<Self>,
+        node: &Rc<Node>,
+        protocol: Protocol,
+    ) -> Result<Rc<Pipeline>, Cause> {
         if let Some(pipeline) = node.pipeline(protocol) {
             return Ok(pipeline);
         }
@@ -274,7 +287,13 @@ impl Pool {
     }
 
     /// A node refused a request that did not run there.
-    pub(super) fn refused(self: &Rc<Self>, mut errand: Errand, refusal: Refusal<'_>, from: &Node, reply: &[u8]) {
+    pub(super) fn refused(
+        self: &Rc<Self>,
+        mut errand: Errand,
+        refusal: Refusal<'_>,
+        from: &Node,
+        reply: &[u8],
+    ) {
         self.parts.metrics.redirected(kind(refusal));
         let question = &mut errand.question;
         if matches!(refusal, Refusal::TryAgain) && question.terms.splittable {
@@ -363,16 +382,23 @@ impl Pool {
         let Question { asker, ticket, terms, .. } = &errand.question;
         let mut reply = Vec::new();
         match (cause, terms.slot) {
-            (Cause::Refused(refusal), _) if refusal.starts_with(b"-MOVED") || refusal.starts_with(b"-ASK") => {
+            (Cause::Refused(refusal), _)
+                if refusal.starts_with(b"-MOVED") || refusal.starts_with(b"-ASK") =>
+            {
                 // A redirection never reaches a client: it would go round the gateway.
                 write::error(&mut reply, "CLUSTERDOWN Hash slot not served");
             }
             (Cause::Refused(refusal), _) => reply.extend_from_slice(refusal),
             (Cause::NotServed, _) => write::error(&mut reply, "CLUSTERDOWN Hash slot not served"),
             (Cause::Lost(why), Some(slot)) => {
-                write::error(&mut reply, &format!("CLUSTERDOWN Hash slot {} not served: {why}", slot.index()));
+                write::error(
+                    &mut reply,
+                    &format!("CLUSTERDOWN Hash slot {} not served: {why}", slot.index()),
+                );
             }
-            (Cause::Lost(why), None) => write::error(&mut reply, &format!("CLUSTERDOWN no node answers: {why}")),
+            (Cause::Lost(why), None) => {
+                write::error(&mut reply, &format!("CLUSTERDOWN no node answers: {why}"))
+            }
         }
         asker.settle(*ticket, &reply);
     }
@@ -390,7 +416,9 @@ impl Pool {
                 None if !owns => pipeline.cut("the node serves no slot any more".into()),
                 None => {}
                 Some((born, _)) if now.saturating_sub(born) > deadline => {
-                    pipeline.cut(format!("no reply within {:?}", self.parts.settings.request_timeout).into());
+                    pipeline.cut(
+                        format!("no reply within {:?}", self.parts.settings.request_timeout).into(),
+                    );
                 }
                 Some((_, heard)) if now.saturating_sub(heard) > silence => {
                     self.parts.metrics.probe_sent();

@@ -91,16 +91,28 @@ mod tests {
     fn refusals_are_read() {
         let slot = Slot::new(3999).unwrap();
         let endpoint = |host, port| Endpoint { host, port };
-        check("-MOVED 3999 127.0.0.1:6381\r\n", Some(Refusal::Moved(slot, endpoint("127.0.0.1", 6381))));
+        check(
+            "-MOVED 3999 127.0.0.1:6381\r\n",
+            Some(Refusal::Moved(slot, endpoint("127.0.0.1", 6381))),
+        );
         check("-MOVED 3999 :6381\r\n", Some(Refusal::Moved(slot, endpoint("", 6381))));
         check("-MOVED 3999 ?:6381\r\n", Some(Refusal::Moved(slot, endpoint("", 6381))));
         check("-MOVED 3999 ::1:6381\r\n", Some(Refusal::Moved(slot, endpoint("::1", 6381))));
-        check("-ASK 3999 node-7.example:7000\r\n", Some(Refusal::Ask(endpoint("node-7.example", 7000))));
-        check("-TRYAGAIN Multiple keys request during rehashing of slot\r\n", Some(Refusal::TryAgain));
+        check(
+            "-ASK 3999 node-7.example:7000\r\n",
+            Some(Refusal::Ask(endpoint("node-7.example", 7000))),
+        );
+        check(
+            "-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+            Some(Refusal::TryAgain),
+        );
         check("-CLUSTERDOWN Hash slot not served\r\n", Some(Refusal::ClusterDown));
         check("-LOADING Valkey is loading the dataset in memory\r\n", Some(Refusal::Loading));
         check("-MASTERDOWN Link with MASTER is down\r\n", Some(Refusal::MasterDown));
-        check("-READONLY You can't write against a read only replica.\r\n", Some(Refusal::ReadOnly));
+        check(
+            "-READONLY You can't write against a read only replica.\r\n",
+            Some(Refusal::ReadOnly),
+        );
     }
 
     #[test]

@@ -44,9 +44,9 @@ impl Routes {
         let count = self.owners.len();
         let start = self.turn;
         self.turn = self.turn.wrapping_add(1);
-        let at = (0..count).map(|step| start.wrapping_add(step) % count).find(|&at| {
-            self.owners.get(at).is_some_and(|node| usable(node))
-        });
+        let at = (0..count)
+            .map(|step| start.wrapping_add(step) % count)
+            .find(|&at| self.owners.get(at).is_some_and(|node| usable(node)));
         self.owners.get(at.unwrap_or_default())
     }
 
@@ -114,6 +114,8 @@ impl Routes {
     /// Forgets nodes that own nothing and have nothing under way.
     pub(super) fn forget_idle(&mut self) {
         let owners = &self.owners;
-        self.known.retain(|_, node| node.is_connected() || owners.iter().any(|owner| Rc::ptr_eq(owner, node)));
+        self.known.retain(|_, node| {
+            node.is_connected() || owners.iter().any(|owner| Rc::ptr_eq(owner, node))
+        });
     }
 }

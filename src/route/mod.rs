@@ -64,9 +64,11 @@ pub fn plan(
         Class::AnyNode => Ok(Plan::AnyNode),
         Class::Local => Ok(Plan::Local),
         Class::Refused => Err(spec.refused().into()),
-        Class::AllMasters | Class::AllNodes | Class::Cursor | Class::PubSub | Class::Transaction => {
-            Err(RouteError::Unsupported(spec.wire_name()))
-        }
+        Class::AllMasters
+        | Class::AllNodes
+        | Class::Cursor
+        | Class::PubSub
+        | Class::Transaction => Err(RouteError::Unsupported(spec.wire_name())),
     }
 }
 
@@ -87,7 +89,11 @@ fn keyed(
     }
     let mut slots = positions.iter().filter_map(|&at| request.arg(at as usize)).map(Slot::of);
     let Some(first) = slots.next() else {
-        return Ok(if spec.class == Class::Script { Plan::Forward(steady()) } else { Plan::AnyNode });
+        return Ok(if spec.class == Class::Script {
+            Plan::Forward(steady())
+        } else {
+            Plan::AnyNode
+        });
     };
     if slots.all(|slot| slot == first) {
         return Ok(Plan::Forward(first));

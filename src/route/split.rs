@@ -54,7 +54,12 @@ impl Frame {
         if after > request.len() {
             return Err(CommandError::Arity(spec.wire_name()).into());
         }
-        Ok(Self { before: first as usize, unit: following + 1, count_at: spec.keys.count_at(), after })
+        Ok(Self {
+            before: first as usize,
+            unit: following + 1,
+            count_at: spec.keys.count_at(),
+            after,
+        })
     }
 
     /// Appends a request for these units.
@@ -86,7 +91,11 @@ fn copy(request: &Request<'_>, at: usize, out: &mut Vec<u8>) {
 
 impl Split {
     /// Groups the units by slot; within a part they keep their order, so the last value of a repeated key wins.
-    pub(super) fn new(spec: &CommandSpec, request: &Request<'_>, keys: &[u32]) -> Result<Self, RouteError> {
+    pub(super) fn new(
+        spec: &CommandSpec,
+        request: &Request<'_>,
+        keys: &[u32],
+    ) -> Result<Self, RouteError> {
         let frame = Frame::of(spec, request, keys)?;
         let slot_of = |&at: &u32| Slot::of(request.arg(at as usize).unwrap_or_default());
         let mut tagged: Vec<(Slot, u32)> = keys.iter().map(slot_of).zip(0..).collect();

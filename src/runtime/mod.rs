@@ -1,17 +1,167 @@
-//! Threads and lifetimes.
+//! Threads and lifetimes: one control thread, N workers, and how they end.
+//!
+//! The control thread accepts, looks after the topology, serves the admin port and takes the signals. What
+//! it shares with the workers: accepted sockets, the topology's snapshot, metrics, and the word to drain.
 
+mod listener;
 pub mod logging;
 mod question;
 pub mod topology;
+mod worker;
 
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::admin::{self, Readiness};
+use crate::cluster::Topology;
 use crate::config::Settings;
+use crate::metrics::Metrics;
+use crate::session::Gateway;
 
-/// Serves until told to stop. Placeholder, replaced at merge.
-pub fn serve(_settings: Settings) -> anyhow::Result<()> {
-    anyhow::bail!("serving is not built yet")
+use listener::Listener;
+use worker::Workers;
+
+/// Messages to the refresher that may wait; more of them would say nothing new.
+const WANTED: usize = 64;
+/// Pause after the last reply of a drain, so that the kernel can hand it over.
+const AFTERWORD: Duration = Duration::from_millis(10);
+
+/// Serves until SIGTERM or SIGINT, then drains. Prints `slotway ready on HOST:PORT` on standard output once
+/// the slots are covered.
+pub fn serve(settings: Settings) -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(control(Arc::new(settings)))
 }
 
-/// Dials each node and says what the cluster looks like. Placeholder, replaced at merge.
-pub fn try_cluster(_settings: &Settings) -> anyhow::Result<String> {
-    anyhow::bail!("trying a cluster is not built yet")
+/// Dials the nodes of the settings and says what the cluster looks like.
+pub fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(question::try_cluster(settings))
+}
+
+async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
+    let mut signals = Signals::listen()?;
+    let mut listener = Listener::bind(&settings.listen)?;
+    let admin_listener = tokio::net::TcpListener::bind(settings.admin.address)
+        .await
+        .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
+
+    let metrics = Metrics::new(workers(&settings))?;
+    let readiness = Arc::new(Readiness::new(settings.admin.ready_share));
+    let snapshot = Arc::new(ArcSwap::from_pointee(Topology::empty()));
+    let (changed, changes) = watch::channel(0);
+    let (wanted, wants) = mpsc::channel(WANTED);
+    let stop = CancellationToken::new();
+
+    let gateway = Gateway::new(settings.clone(), metrics.clone());
+    let workers = Workers::start(workers(&settings), &gateway, &snapshot, &changes, &wanted)?;
+
+    let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));
+    tokio::task::spawn_local(admin::serve(admin_listener, state, stop.clone()));
+    let on_change = {
+        let (metrics, readiness) = (metrics.clone(), readiness.clone());
+        move |topology: &Topology| {
+            publish(topology, &metrics, &readiness);
+            changed.send_replace(topology.version);
+        }
+    };
+    tokio::task::spawn_local(topology::run(
+        settings.clone(),
+        snapshot,
+        wants,
+        on_change,
+        stop.clone(),
+    ));
+    tokio::task::spawn_local(announce(readiness.clone(), listener.address(), changes));
+
+    tokio::select! {
+        () = listener.accept(&workers, &settings) => {}
+        () = signals.told_to_stop() => {}
+    }
+    drop(listener);
+    readiness.drain();
+    metrics.draining(true);
+    tracing::info!(clients = workers.clients(), "draining");
+    tokio::select! {
+        () = workers.drain(settings.runtime.drain_time) => {}
+        () = signals.told_to_stop() => tracing::warn!(clients = workers.clients(), "told to stop at once"),
+    }
+    stop.cancel();
+    tokio::time::sleep(AFTERWORD).await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn workers(settings: &Settings) -> usize {
+    match settings.runtime.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
+}
+
+fn publish(topology: &Topology, metrics: &Metrics, readiness: &Readiness) {
+    let primaries = topology.shards().len();
+    let replicas = topology.shards().iter().map(|shard| shard.replicas.len()).sum();
+    metrics.topology_refreshed(topology.version, topology.covered(), primaries, replicas);
+    readiness.slots_covered(topology.covered());
+    metrics.ready(readiness.verdict().ready);
+    tracing::info!(
+        version = topology.version,
+        slots = topology.covered(),
+        primaries,
+        replicas,
+        "topology changed"
+    );
+}
+
+/// Says once that the gateway is ready: scripts wait for this line.
+async fn announce(
+    readiness: Arc<Readiness>,
+    address: std::net::SocketAddr,
+    mut changes: watch::Receiver<u64>,
+) {
+    while !readiness.verdict().ready {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+    let mut out = std::io::stdout();
+    // A closed standard output is no reason to stop serving.
+    let _ = writeln!(out, "slotway ready on {address}").and_then(|()| out.flush());
+}
+
+/// The signals that the gateway takes.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when somebody wants the gateway to end. A terminal that closes does not.
+    async fn told_to_stop(&mut self) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => tracing::info!("hang-up ignored"),
+            }
+        }
+    }
 }

@@ -15,6 +15,7 @@ use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::backend::Reason;
 use crate::cluster::{Health, Slot, Topology, View, merge_views};
 use crate::config::Settings;
 
@@ -37,22 +38,9 @@ const LEAST: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wanted {
     /// What happened.
-    pub reason: RefreshReason,
+    pub reason: Reason,
     /// Address to dial of a node that the topology may not know yet; it is asked first.
     pub heard_of: Option<Arc<str>>,
-}
-
-/// Why the topology may be out of date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RefreshReason {
-    /// A node said that a slot moved.
-    Moved,
-    /// A connection broke or could not be made.
-    Lost,
-    /// A node refused for a while: cluster down, demoted, loading.
-    ClusterDown,
-    /// A node with pending replies is silent.
-    Silent,
 }
 
 /// Keeps `topology` true until `stop`. Looks at the cluster at once, then on a timer, and whenever a message

@@ -107,7 +107,13 @@ impl Conversation {
         Flow::Next
     }
 
-    fn forward(&self, spec: &CommandSpec, slot: Option<Slot>, request: &Request<'_>, whole: Option<&Bytes>) {
+    fn forward(
+        &self,
+        spec: &CommandSpec,
+        slot: Option<Slot>,
+        request: &Request<'_>,
+        whole: Option<&Bytes>,
+    ) {
         let ticket = self.replies.expect(family(spec), self.is_muted());
         let terms = self.terms(spec, slot, request);
         match whole {
@@ -127,7 +133,9 @@ impl Conversation {
         for (part, number) in split.parts().iter().zip(0..) {
             let terms = self.terms(spec, Some(part.slot), request);
             let ticket = Ticket { part: number, ..first };
-            self.worker.pool.send(terms, &self.asker, ticket, |out| split.write_part(request, part, out));
+            self.worker
+                .pool
+                .send(terms, &self.asker, ticket, |out| split.write_part(request, part, out));
         }
     }
 
@@ -144,7 +152,10 @@ impl Conversation {
     pub(super) fn send_divided(&self) {
         for (ticket, bytes) in self.replies.take_divided() {
             if self.divide(ticket, &bytes).is_none() {
-                self.asker.settle(ticket, b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n");
+                self.asker.settle(
+                    ticket,
+                    b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+                );
             }
         }
     }
@@ -162,7 +173,9 @@ impl Conversation {
         let tickets = self.replies.divide(ticket, whole)?;
         for (ticket, unit) in tickets.zip(0..) {
             let terms = self.terms(spec, slot, &request);
-            self.worker.pool.send(terms, &self.asker, ticket, |out| keys.write_unit(&request, unit, out));
+            self.worker
+                .pool
+                .send(terms, &self.asker, ticket, |out| keys.write_unit(&request, unit, out));
         }
         Some(())
     }
@@ -176,7 +189,9 @@ impl Conversation {
     ) {
         let ticket = self.replies.expect_rewrite(family(spec), self.is_muted(), Box::new(rewrite));
         let terms = self.terms(spec, None, request);
-        self.worker.pool.send(terms, &self.asker, ticket, |out| out.extend_from_slice(request.frame()));
+        self.worker
+            .pool
+            .send(terms, &self.asker, ticket, |out| out.extend_from_slice(request.frame()));
     }
 
     /// Answers at the request's place in the order.

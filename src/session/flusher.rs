@@ -7,7 +7,6 @@ use std::task::{Poll, Waker};
 
 use super::replies::Replies;
 
-
 /// The worker's list of sessions with something to write.
 #[derive(Default)]
 pub struct Flusher {

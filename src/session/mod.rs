@@ -169,7 +169,8 @@ impl Session {
                 self.paused = true;
                 break;
             }
-            let parsed = self.parser.parse(rest, &worker.limits, self.conversation.is_authenticated());
+            let parsed =
+                self.parser.parse(rest, &worker.limits, self.conversation.is_authenticated());
             match parsed {
                 Ok(Parsed::Incomplete) => break,
                 Ok(Parsed::Skip(length)) => served += length,
@@ -193,8 +194,11 @@ impl Session {
                 self.paused = true;
                 return;
             }
-            let parsed =
-                self.parser.parse(&self.input, &worker.limits, self.conversation.is_authenticated());
+            let parsed = self.parser.parse(
+                &self.input,
+                &worker.limits,
+                self.conversation.is_authenticated(),
+            );
             match parsed {
                 Ok(Parsed::Incomplete) => return,
                 Ok(Parsed::Skip(length)) => drop(self.input.split_to(length)),

@@ -151,7 +151,12 @@ impl Replies {
             let failed = reply.first() == Some(&b'-');
             state.waiting_bytes += reply.len();
             let started = self.clock.now();
-            state.places.push_back(Place { content: Content::Ready(reply), family, muted, started });
+            state.places.push_back(Place {
+                content: Content::Ready(reply),
+                family,
+                muted,
+                started,
+            });
             failed
         };
         let outcome = if failed { Outcome::Refused } else { Outcome::Ok };
@@ -286,7 +291,8 @@ impl Replies {
         if !state.blocked {
             self.write(&mut state);
         }
-        let wanted = state.blocked || state.watched || state.end.is_some() || !state.divided.is_empty();
+        let wanted =
+            state.blocked || state.watched || state.end.is_some() || !state.divided.is_empty();
         state.watched = false;
         drop(state);
         if wanted {
@@ -522,7 +528,10 @@ impl Asker for Replies {
 impl Replies {
     fn finish_merge(&self, state: &mut State, index: usize) {
         let Some(place) = state.places.get_mut(index) else { return };
-        let Content::Merging(merge) = std::mem::replace(&mut place.content, Content::Waiting) else { return };
+        let Content::Merging(merge) = std::mem::replace(&mut place.content, Content::Waiting)
+        else {
+            return;
+        };
         if merge.is_partial() {
             self.metrics.partial_failure();
         }
@@ -534,7 +543,9 @@ impl Replies {
     fn rewrite(&self, state: &mut State, index: usize, reply: &[u8]) {
         let Some(place) = state.places.get_mut(index) else { return };
         let mut rewritten = Vec::new();
-        if let Content::Rewriting(rewrite, _) = std::mem::replace(&mut place.content, Content::Waiting) {
+        if let Content::Rewriting(rewrite, _) =
+            std::mem::replace(&mut place.content, Content::Waiting)
+        {
             rewrite(reply, &mut rewritten);
         }
         self.complete(state, index, &rewritten);

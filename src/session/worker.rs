@@ -4,17 +4,21 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use slab::Slab;
 
-use crate::backend::{Clock, Pool, Scratch};
+use crate::backend::{Clock, Pool, Scratch, micros};
 use crate::command::{Commands, Cross};
 use crate::config::{CrossSlot, Settings};
-use crate::metrics::{Metrics, WorkerMetrics};
+use crate::metrics::{Metrics, Rejection, WorkerMetrics};
 use crate::resp;
 
 use super::client::Client;
 use super::flusher::Flusher;
+
+/// How often idle clients are looked after.
+const ATTENTION: Duration = Duration::from_secs(1);
 
 /// What a gateway process is, the same for all its workers.
 pub struct Gateway {
@@ -109,13 +113,40 @@ impl Worker {
         }
     }
 
-    pub(super) fn is_draining(&self) -> bool {
+    /// Whether [`Self::drain`] was called.
+    pub fn is_draining(&self) -> bool {
         self.draining.get()
     }
 
-    /// How many clients are connected to this worker.
-    pub fn clients(&self) -> usize {
-        self.clients.borrow().len()
+    /// Looks after idle clients, for as long as the worker lives: closes those past their time, and takes
+    /// back memory from the others.
+    pub async fn attend(self: Rc<Self>) {
+        let limits = &self.gateway.settings.limits;
+        let (idle, login) = (micros(limits.idle_timeout), micros(limits.auth_timeout));
+        loop {
+            tokio::time::sleep(ATTENTION).await;
+            let now = self.clock.tick();
+            let clients: Vec<Rc<Client>> =
+                self.clients.borrow().iter().map(|(_, client)| client.clone()).collect();
+            for client in clients {
+                let silent = now.saturating_sub(client.active.get());
+                if silent < micros(ATTENTION) {
+                    continue;
+                }
+                if login > 0
+                    && !client.authenticated.get()
+                    && now.saturating_sub(client.connected) > login
+                {
+                    self.metrics.session_rejected(Rejection::AuthTimeout);
+                    client.kill();
+                } else if idle > 0 && silent > idle && client.replies.is_drained() {
+                    self.metrics.session_rejected(Rejection::Idle);
+                    client.kill();
+                } else {
+                    client.replies.shrink();
+                }
+            }
+        }
     }
 }
 

@@ -24,13 +24,18 @@ pub(super) fn answer(
             None => conversation.answer(family, |out| write::simple(out, "PONG")),
             Some(message) => conversation.answer(family, |out| write::bulk(out, message)),
         },
-        "ECHO" => conversation.answer(family, |out| write::bulk(out, request.arg(1).unwrap_or_default())),
+        "ECHO" => {
+            conversation.answer(family, |out| write::bulk(out, request.arg(1).unwrap_or_default()))
+        }
         "QUIT" => {
             conversation.answer(family, |out| write::simple(out, "OK"));
             Flow::Close
         }
         name => {
-            let text = format!("ERR command '{}' is not supported by this version of the gateway", name.to_lowercase());
+            let text = format!(
+                "ERR command '{}' is not supported by this version of the gateway",
+                name.to_lowercase()
+            );
             conversation.fail(family, &text)
         }
     }

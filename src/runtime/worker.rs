@@ -1,0 +1,202 @@
+//! Worker threads: each one runtime, its own sessions, its own connections to the nodes.
+
+use std::net::TcpStream as Accepted;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
+use tokio_util::sync::CancellationToken;
+
+use crate::backend::{Clock, Hint, Pool, PoolParts};
+use crate::cluster::Topology;
+use crate::metrics::WorkerMetrics;
+use crate::session::{Gateway, Session, Worker};
+
+use super::topology::Wanted;
+
+/// One read's worth of bytes; a worker needs one such buffer.
+const SCRATCH: usize = 64 << 10;
+/// How often the end of a drain is looked for.
+const DRAIN_TICK: Duration = Duration::from_millis(5);
+
+/// What the control thread keeps of a worker.
+struct Post {
+    sockets: mpsc::UnboundedSender<Accepted>,
+    /// Clients given to it and not gone.
+    load: Arc<AtomicUsize>,
+}
+
+/// All worker threads, as the control thread sees them.
+pub(super) struct Workers {
+    posts: Vec<Post>,
+    draining: CancellationToken,
+}
+
+/// What a worker thread starts with.
+struct Start {
+    gateway: Arc<Gateway>,
+    metrics: Arc<WorkerMetrics>,
+    snapshot: Arc<ArcSwap<Topology>>,
+    changes: watch::Receiver<u64>,
+    wanted: mpsc::Sender<Wanted>,
+    sockets: mpsc::UnboundedReceiver<Accepted>,
+    load: Arc<AtomicUsize>,
+    draining: CancellationToken,
+}
+
+impl Workers {
+    pub(super) fn start(
+        count: usize,
+        gateway: &Arc<Gateway>,
+        snapshot: &Arc<ArcSwap<Topology>>,
+        changes: &watch::Receiver<u64>,
+        wanted: &mpsc::Sender<Wanted>,
+    ) -> anyhow::Result<Self> {
+        let draining = CancellationToken::new();
+        let mut posts = Vec::with_capacity(count);
+        for index in 0..count {
+            let (sockets, accepted) = mpsc::unbounded_channel();
+            let load = Arc::new(AtomicUsize::new(0));
+            let metrics = gateway.metrics.worker(index).unwrap_or_default();
+            let start = Start {
+                gateway: gateway.clone(),
+                metrics,
+                snapshot: snapshot.clone(),
+                changes: changes.clone(),
+                wanted: wanted.clone(),
+                sockets: accepted,
+                load: load.clone(),
+                draining: draining.clone(),
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{index}"));
+            thread.spawn(move || start.run())?;
+            posts.push(Post { sockets, load });
+        }
+        Ok(Self { posts, draining })
+    }
+
+    /// Clients connected now.
+    pub(super) fn clients(&self) -> usize {
+        self.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Gives a client to the worker with the fewest, so that the spread is even by construction.
+    pub(super) fn hand_over(&self, socket: Accepted) {
+        let Some(post) = self.posts.iter().min_by_key(|post| post.load.load(Ordering::Relaxed))
+        else {
+            return;
+        };
+        post.load.fetch_add(1, Ordering::Relaxed);
+        if post.sockets.send(socket).is_err() {
+            post.load.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets every session end after its replies, and waits for that, but not for ever.
+    pub(super) async fn drain(&self, limit: Duration) {
+        self.draining.cancel();
+        let drained = async {
+            while self.clients() > 0 {
+                tokio::time::sleep(DRAIN_TICK).await;
+            }
+        };
+        if tokio::time::timeout(limit, drained).await.is_err() {
+            tracing::warn!(clients = self.clients(), "drain time is over");
+        }
+    }
+}
+
+impl Start {
+    fn run(self) {
+        match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
+            Ok(runtime) => runtime.block_on(self.work()),
+            Err(error) => tracing::error!(%error, "a worker cannot start"),
+        }
+    }
+
+    async fn work(mut self) {
+        let clock = Rc::new(Clock::new());
+        let scratch = Rc::new(std::cell::RefCell::new(vec![0; SCRATCH].into_boxed_slice()));
+        let settings = &self.gateway.settings;
+        let pool = Pool::new(PoolParts {
+            settings: settings.backend.clone(),
+            cluster: settings.cluster.clone(),
+            metrics: self.metrics.clone(),
+            clock: clock.clone(),
+            scratch: scratch.clone(),
+            hint: hint(self.wanted.clone()),
+        });
+        let worker =
+            Worker::new(self.gateway.clone(), self.metrics.clone(), pool.clone(), clock, scratch);
+        spawn_local(worker.flusher.clone().run());
+        spawn_local(pool.clone().attend());
+        spawn_local(worker.clone().attend());
+        spawn_local(follow(pool, self.snapshot.clone(), self.changes.clone()));
+        loop {
+            tokio::select! {
+                socket = self.sockets.recv() => match socket {
+                    Some(socket) => self.open(&worker, socket),
+                    None => break,
+                },
+                () = self.draining.cancelled(), if !worker.is_draining() => worker.drain(),
+            }
+        }
+    }
+
+    fn open(&self, worker: &Rc<Worker>, socket: Accepted) {
+        let present = Present { load: self.load.clone(), metrics: self.metrics.clone() };
+        let session =
+            TcpStream::from_std(socket).and_then(|socket| Session::new(worker.clone(), socket));
+        // A client that is gone already needs no session.
+        if let Ok(session) = session {
+            spawn_local(async move {
+                session.await;
+                drop(present);
+            });
+        }
+    }
+}
+
+/// A client's presence in its worker's load, however its session ends.
+struct Present {
+    load: Arc<AtomicUsize>,
+    metrics: Arc<WorkerMetrics>,
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.load.fetch_sub(1, Ordering::Relaxed);
+        if std::thread::panicking() {
+            self.metrics.panicked();
+        }
+    }
+}
+
+/// Passes the pool's hints on. When the refresher has many already, one more says nothing new.
+fn hint(wanted: mpsc::Sender<Wanted>) -> Box<dyn Fn(Hint<'_>)> {
+    Box::new(move |hint| {
+        let _ = wanted.try_send(Wanted { reason: hint.reason, heard_of: Some(hint.node.into()) });
+    })
+}
+
+/// Takes over every topology that is published.
+async fn follow(
+    pool: Rc<Pool>,
+    snapshot: Arc<ArcSwap<Topology>>,
+    mut changes: watch::Receiver<u64>,
+) {
+    loop {
+        changes.mark_unchanged();
+        pool.clock().tick();
+        pool.adopt(&snapshot.load());
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
