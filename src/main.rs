@@ -85,10 +85,10 @@ struct NodeExec {
 #[derive(Args)]
 struct Gateway {
     /// Address and port for clients [default: 127.0.0.1:6379].
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
     /// Address and port for /metrics, /healthz and /readyz [default: 127.0.0.1:9121].
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<String>,
     /// Worker threads; 0 means one per core [default: 0].
     #[arg(long, value_name = "N")]

@@ -2,7 +2,7 @@
 //! variable, what is accepted and what the reference file says all come from that row.
 
 use super::Settings;
-use super::kind::{Given, Wrong};
+use super::given::{Given, Wrong};
 
 /// One setting, as `settings!` declares it.
 pub struct Key {

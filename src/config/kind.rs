@@ -4,13 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
 use std::ops::{Range, RangeInclusive};
-use std::str::FromStr;
 use std::time::Duration;
 
-use toml::Spanned;
 use toml::de::DeValue;
 
 use super::Secret;
+use super::given::{Given, Wrong};
 
 /// What a row of `settings!` names beside its default.
 pub(super) trait Kind<T> {
@@ -22,22 +21,6 @@ pub(super) trait Kind<T> {
 
     /// The value as the settings file writes it.
     fn show(&self, value: &T) -> String;
-}
-
-/// A value as somebody wrote it.
-pub(super) enum Given<'a> {
-    /// In the file, with the type it has there.
-    Typed(&'a Spanned<DeValue<'a>>),
-    /// In a variable or a flag, where everything is text.
-    Text(&'a str),
-}
-
-/// What stood where something else was expected.
-#[derive(Debug, PartialEq)]
-pub(super) struct Wrong {
-    pub(super) found: String,
-    /// Bytes of the file, when it stood there.
-    pub(super) at: Option<Range<usize>>,
 }
 
 /// An address and a port.
@@ -89,7 +72,7 @@ impl Kind<SocketAddr> for Address {
 
 impl<T: TryFrom<u64> + Display> Kind<T> for Count {
     fn expects(&self) -> String {
-        format!("a whole number, {} to {}", self.0.start(), self.0.end())
+        format!("a whole number from {} to {}", self.0.start(), self.0.end())
     }
 
     fn read(&self, given: &Given<'_>) -> Result<T, Vec<Wrong>> {
@@ -105,7 +88,7 @@ impl<T: TryFrom<u64> + Display> Kind<T> for Count {
 impl Kind<usize> for Bytes {
     fn expects(&self) -> String {
         let [start, end] = [self.0.start(), self.0.end()].map(|size| self.show(size));
-        format!("a size in bytes such as 65536, \"64KiB\", \"64MiB\" or \"1GiB\", {start} to {end}")
+        format!("a size in bytes from {start} to {end}")
     }
 
     fn read(&self, given: &Given<'_>) -> Result<usize, Vec<Wrong>> {
@@ -138,7 +121,7 @@ fn size_from_text(text: &str) -> Option<usize> {
 impl Kind<Duration> for Time {
     fn expects(&self) -> String {
         let [start, end] = [self.0.start(), self.0.end()].map(|time| self.show(time));
-        format!("a duration such as \"500ms\", \"10s\" or \"5m\", {start} to {end}")
+        format!("a duration from {start} to {end}")
     }
 
     fn read(&self, given: &Given<'_>) -> Result<Duration, Vec<Wrong>> {
@@ -153,7 +136,7 @@ impl Kind<Duration> for Time {
 
 impl Kind<f64> for Share {
     fn expects(&self) -> String {
-        "a number, 0 to 1".to_owned()
+        "a number from 0 to 1".to_owned()
     }
 
     fn read(&self, given: &Given<'_>) -> Result<f64, Vec<Wrong>> {
@@ -244,7 +227,7 @@ impl Kind<Secret> for Hidden {
 
 impl Kind<String> for Filter {
     fn expects(&self) -> String {
-        "error, warn, info, debug, trace or off, alone or with rooms such as \
+        "levels (error, warn, info, debug, trace, off) such as \"info\" or \
          \"info,slotway::backend=debug\""
             .to_owned()
     }
@@ -381,68 +364,5 @@ fn both<A, B>(
     match (one, two) {
         (Ok(one), Ok(two)) => Ok((one, two)),
         (one, two) => Err(one.err().into_iter().chain(two.err()).flatten().collect()),
-    }
-}
-
-impl Given<'_> {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Typed(value) => value.get_ref().as_str(),
-            Self::Text(text) => Some(text),
-        }
-    }
-
-    fn parsed<T: FromStr>(&self) -> Option<T> {
-        self.text()?.parse().ok()
-    }
-
-    fn whole(&self) -> Option<u64> {
-        match self {
-            Self::Typed(value) => {
-                let number = value.get_ref().as_integer()?;
-                u64::from_str_radix(number.as_str(), number.radix()).ok()
-            }
-            Self::Text(text) => text.parse().ok(),
-        }
-    }
-
-    /// Bytes of the file, when it stands there.
-    pub(super) fn span(&self) -> Option<Range<usize>> {
-        match self {
-            Self::Typed(value) => Some(value.span()),
-            Self::Text(_) => None,
-        }
-    }
-
-    fn accept<T>(&self, value: Option<T>) -> Result<T, Vec<Wrong>> {
-        value.ok_or_else(|| vec![self.wrong()])
-    }
-
-    fn wrong(&self) -> Wrong {
-        match self {
-            Self::Text(text) => Wrong { found: quoted(text), at: None },
-            Self::Typed(value) => {
-                let found = match value.get_ref() {
-                    DeValue::String(text) => quoted(text),
-                    DeValue::Integer(number) => number.to_string(),
-                    DeValue::Float(number) => number.to_string(),
-                    DeValue::Boolean(truth) => truth.to_string(),
-                    DeValue::Datetime(_) => "a date".to_owned(),
-                    DeValue::Array(_) => "a list".to_owned(),
-                    DeValue::Table(_) => "a table".to_owned(),
-                };
-                Wrong { found, at: Some(value.span()) }
-            }
-        }
-    }
-}
-
-/// On one line and not endless. What stands before an `@` may be a user and a password, as in a URL.
-fn quoted(text: &str) -> String {
-    const LONGEST: usize = 60;
-    let shown = text.rsplit_once('@').map_or(text.to_owned(), |(_, host)| format!("***@{host}"));
-    match shown.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{:?}...", shown.get(..end).unwrap_or_default()),
-        None => format!("{shown:?}"),
     }
 }

@@ -12,7 +12,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::check::CHECKS;
-use super::kind::Given;
+use super::given::Given;
 use super::mistake::alternatives;
 use super::{Key, Mistake, Mistakes, Place, Secret, Settings, VARIABLE_PREFIX};
 
@@ -268,7 +268,8 @@ impl Loading {
     fn check_nodes(&mut self) {
         let judged = !self.unreadable && !self.failed.contains("cluster.nodes");
         if judged && self.settings.cluster.nodes.is_empty() {
-            let text = "no cluster to serve: give `--node HOST:PORT` or set `cluster.nodes`";
+            let text =
+                "no cluster is named: set `cluster.nodes` or give `serve` a `--node HOST:PORT`";
             let place = self.place_of(&["cluster.nodes"]);
             self.mistake(place, text.to_owned());
         }

@@ -5,6 +5,7 @@
 
 mod check;
 mod declare;
+mod given;
 mod kind;
 mod load;
 mod mistake;
@@ -276,3 +277,6 @@ const fn seconds(count: u64) -> Duration {
 const fn millis(count: u64) -> Duration {
     Duration::from_millis(count)
 }
+
+#[cfg(test)]
+mod tests;

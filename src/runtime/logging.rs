@@ -2,7 +2,10 @@
 
 use std::io::{IsTerminal, stderr};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use crate::config::{Log, LogFormat};
@@ -10,20 +13,86 @@ use crate::config::{Log, LogFormat};
 /// Starts logging for the whole process. Standard output stays free for the line that says that
 /// the gateway is ready.
 pub fn start(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&log.level)
-        .with_context(|| format!("`log.level` {:?} cannot be used", log.level))?;
-    let lines = fmt().with_env_filter(filter).with_writer(stderr);
-    let started = match as_json(log.format, stderr().is_terminal()) {
-        true => lines.json().flatten_event(true).try_init(),
-        false => lines.with_ansi(stderr().is_terminal()).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))
+    subscriber(log, stderr().is_terminal(), stderr)?
+        .try_init()
+        .map_err(|error| anyhow!("logging cannot start: {error}"))
 }
 
-fn as_json(format: LogFormat, terminal: bool) -> bool {
-    match format {
+fn subscriber<W>(
+    log: &Log,
+    terminal: bool,
+    writer: W,
+) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let filter = EnvFilter::try_new(&log.level)
+        .with_context(|| format!("`log.level` {:?} cannot be used", log.level))?;
+    let lines = fmt().with_env_filter(filter).with_writer(writer);
+    // On a terminal the library's default stands: colours, unless NO_COLOR is set.
+    let lines = if terminal { lines } else { lines.with_ansi(false) };
+    let json = match log.format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
+    };
+    Ok(if json {
+        Box::new(lines.json().flatten_event(true).finish())
+    } else {
+        Box::new(lines.finish())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written when every level and two rooms have something to say.
+    fn written(level: &str, format: LogFormat, terminal: bool) -> String {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = Log { level: level.to_owned(), format };
+        let subscriber = subscriber(&log, terminal, file.reopen().unwrap()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!(target: "slotway::backend", node = 7, "dialled");
+            tracing::info!(target: "slotway::session", "accepted");
+            tracing::warn!(target: "slotway::session", "slow");
+        });
+        std::fs::read_to_string(file.path()).unwrap()
+    }
+
+    #[test]
+    fn levels_go_by_room() {
+        for (level, messages) in [
+            ("info", "accepted slow"),
+            ("warn", "slow"),
+            ("off", ""),
+            ("warn,slotway::backend=debug", "dialled slow"),
+            ("info,slotway::session=off", ""),
+        ] {
+            let text = written(level, LogFormat::Json, false);
+            let shown: Vec<String> = text
+                .lines()
+                .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+                .map(|line| line["message"].as_str().unwrap().to_owned())
+                .collect();
+            assert_eq!(shown.join(" "), messages, "at {level}");
+        }
+    }
+
+    #[test]
+    fn json_unless_on_a_terminal() {
+        for (format, terminal, json) in [
+            (LogFormat::Auto, true, false),
+            (LogFormat::Auto, false, true),
+            (LogFormat::Text, false, false),
+            (LogFormat::Json, true, true),
+        ] {
+            let text = written("debug", format, terminal);
+            let first = text.lines().next().unwrap();
+            let parsed = serde_json::from_str::<serde_json::Value>(first);
+            assert_eq!(parsed.is_ok(), json, "{format:?}, terminal {terminal}: {first}");
+            assert!(first.contains("dialled"), "{first}");
+            assert!(terminal || !text.contains('\x1b'), "colours beyond a terminal: {text}");
+        }
     }
 }

@@ -1,0 +1,168 @@
+//! The command line as scripts see it: flags, exit status, and what stands on which output.
+
+#![expect(clippy::unwrap_used, reason = "a test ends where something unforeseen happens")]
+
+use std::path::Path;
+use std::process::Command;
+
+struct Ran {
+    status: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn slotway(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let output = Command::new(env!("CARGO_BIN_EXE_slotway"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    Ran {
+        status: output.status.code(),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+fn in_file(text: &str) -> (tempfile::TempDir, String) {
+    let folder = tempfile::TempDir::new().unwrap();
+    let path = folder.path().join("gate.toml");
+    std::fs::write(&path, text).unwrap();
+    (folder, path.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn help_lists_what_scripts_rely_on() {
+    for (arguments, expected) in [
+        (&["--help"][..], &["up", "serve", "check", "--version"][..]),
+        (
+            &["up", "--help"],
+            &[
+                "--masters <N>",
+                "[default: 3]",
+                "--replicas <N>",
+                "[default: 1]",
+                "--base-port <PORT>",
+                "[default: 7000]",
+                "--listen <ADDRESS:PORT>",
+                "[default: 127.0.0.1:6379]",
+                "--admin <ADDRESS:PORT>",
+                "[default: 127.0.0.1:9121]",
+                "--dir <DIR>",
+                "--ephemeral",
+                "--server <PATH>",
+                "--workers <N>",
+                "--config <FILE>",
+            ],
+        ),
+        (
+            &["serve", "--help"],
+            &[
+                "--config <FILE>",
+                "--node <HOST:PORT>",
+                "--listen <ADDRESS:PORT>",
+                "--admin <ADDRESS:PORT>",
+                "--workers <N>",
+            ],
+        ),
+        (&["check", "--help"], &["--config <FILE>", "--connect"]),
+    ] {
+        let ran = slotway(arguments, &[]);
+        assert_eq!(ran.status, Some(0), "{arguments:?}");
+        for text in expected {
+            assert!(ran.out.contains(text), "{arguments:?} lacks {text}:\n{}", ran.out);
+        }
+        assert!(!ran.out.contains("node-exec"), "a hidden command shows:\n{}", ran.out);
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for arguments in [
+        &[][..],
+        &["frobnicate"],
+        &["serve", "--frobnicate"],
+        &["serve", "--node"],
+        &["check"],
+        &["up", "--masters", "many"],
+        &["up", "--ephemeral", "--dir", "here"],
+        &["node-exec"],
+    ] {
+        let ran = slotway(arguments, &[]);
+        assert_eq!(ran.status, Some(2), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains("--help"), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.out, "", "{arguments:?}");
+    }
+}
+
+#[test]
+fn check_accepts_the_reference_file() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/slotway.toml");
+    let path = path.to_str().unwrap();
+    let ran = slotway(&["check", "--config", path], &[]);
+    assert_eq!((ran.status, ran.out, ran.err), (Some(0), format!("{path}: ok\n"), String::new()));
+}
+
+#[test]
+fn check_reports_every_mistake_with_its_place() {
+    let (_folder, path) = in_file("[listen]\nadress = \"x\"\nbacklog = 0\n");
+    let ran = slotway(&["check", "--config", &path], &[("SLOTWAY_RUNTIME__WORKERS", "x")]);
+    let expected = format!(
+        "{path}:2:1: unknown key `listen.adress`; did you mean `address`?\n\
+         {path}:3:11: `listen.backlog` must be a whole number from 1 to 65535, found 0\n\
+         SLOTWAY_RUNTIME__WORKERS: `runtime.workers` must be a whole number from 0 to 1024, \
+         found \"x\"\n"
+    );
+    assert_eq!((ran.status, ran.out, ran.err), (Some(2), String::new(), expected));
+}
+
+#[test]
+fn check_counts_what_the_environment_supplies() {
+    let (_folder, path) = in_file("listen.address = \"0.0.0.0:6379\"\n");
+    let ran = slotway(&["check", "--config", &path], &[]);
+    assert_eq!(ran.status, Some(2));
+    assert!(ran.err.starts_with(&format!("{path}:1:18: `listen.address` is open")), "{}", ran.err);
+    let ran = slotway(&["check", "--config", &path], &[("SLOTWAY_AUTH__PASSWORD", "hunter2")]);
+    assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn check_needs_a_file_that_can_be_read() {
+    let ran = slotway(&["check", "--config", "no/such.toml"], &[]);
+    let expected = "no/such.toml: cannot be read: No such file or directory (os error 2)\n";
+    assert_eq!((ran.status, ran.err.as_str()), (Some(2), expected));
+}
+
+#[test]
+fn check_connect_needs_nodes() {
+    let (_folder, path) = in_file("");
+    let ran = slotway(&["check", "--config", &path, "--connect"], &[]);
+    let expected =
+        "no cluster is named: set `cluster.nodes` or give `serve` a `--node HOST:PORT`\n";
+    assert_eq!((ran.status, ran.err.as_str()), (Some(2), expected));
+}
+
+#[test]
+fn wrong_flags_are_reported_together_with_the_rest() {
+    let (_folder, path) = in_file("[runtime]\nworkers = -1\n");
+    let arguments =
+        ["--config", &path, "--listen", "6379", "--admin", "x", "--workers", "two", "--node", "a"];
+    let ran = slotway(&[&["serve"], &arguments[..]].concat(), &[]);
+    let places: Vec<&str> = ran.err.lines().filter_map(|line| line.split(": ").next()).collect();
+    let first = format!("{path}:2:11");
+    assert_eq!(places, [first.as_str(), "--admin", "--listen", "--node", "--workers"]);
+    assert_eq!(ran.status, Some(2));
+
+    let ran = slotway(&["up", "--listen", "x"], &[]);
+    assert_eq!(ran.status, Some(2));
+    assert!(ran.err.starts_with("--listen: `listen.address` must be"), "{}", ran.err);
+}
+
+#[test]
+fn serve_without_a_cluster_says_how_to_name_one() {
+    let ran = slotway(&["serve"], &[]);
+    let expected =
+        "no cluster is named: set `cluster.nodes` or give `serve` a `--node HOST:PORT`\n";
+    assert_eq!((ran.status, ran.err.as_str()), (Some(2), expected));
+}
