@@ -4,6 +4,8 @@ mod inline;
 pub mod number;
 pub mod reply;
 pub mod request;
+#[cfg(test)]
+mod tree;
 pub mod value;
 pub mod write;
 
@@ -83,6 +85,21 @@ pub enum ParseError {
     /// (`POST`, `Host:`), or the request is longer than one may be.
     #[error("connection closed without a reply")]
     Hangup,
+}
+
+impl ParseError {
+    /// Writes the error reply, byte for byte the server's; nothing for [`Self::Hangup`].
+    pub fn write_to(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Hangup => {}
+            // The byte need not be text, so it cannot go through a string.
+            Self::ExpectedBulk(byte) => {
+                let text = [b"ERR Protocol error: expected '$', got '", &[byte][..], b"'"].concat();
+                write::error(out, text);
+            }
+            other => write::error(out, other.to_string()),
+        }
+    }
 }
 
 /// A byte as it may stand in an error line, which a line end would cut in two.

@@ -447,3 +447,6 @@ impl<'a> Iterator for Elements<'a> {
         (0, Some(self.rest.len() / 3))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -365,3 +365,6 @@ impl<'a> Request<'a> {
         self.frame.get(start.checked_sub(header)?..end + 2)
     }
 }
+
+#[cfg(test)]
+mod tests;

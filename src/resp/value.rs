@@ -160,7 +160,8 @@ impl<'a> Reader<'a> {
         match kind {
             b'+' => Ok(Value::Simple(self.line()?)),
             b'-' => Ok(Value::Error(self.line()?)),
-            b'(' => self.big_number(),
+            // Scripts put any text into a big number, and servers pass it on.
+            b'(' => Ok(Value::BigNumber(self.line()?)),
             b':' => number::integer(self.line()?).map(Value::Integer).ok_or(ReplyError::Value),
             b',' => self.double(),
             b'#' | b'_' => match self.line()? {
@@ -270,15 +271,6 @@ impl<'a> Reader<'a> {
         number.map(|number| Value::Double { number, text }).ok_or(ReplyError::Value)
     }
 
-    fn big_number(&mut self) -> Result<Value<'a>, ReplyError> {
-        let text = self.line()?;
-        match text.strip_prefix(b"-").unwrap_or(text) {
-            [] => Err(ReplyError::Value),
-            digits if digits.iter().all(u8::is_ascii_digit) => Ok(Value::BigNumber(text)),
-            _ => Err(ReplyError::Value),
-        }
-    }
-
     /// Takes a line off and answers it without type byte and line end.
     fn line(&mut self) -> Result<&'a [u8], ReplyError> {
         let body = self.rest.get(1..).ok_or(ReplyError::Cut)?;
@@ -307,3 +299,6 @@ impl<'a> Reader<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -159,3 +159,6 @@ fn shortest(number: f64) -> String {
         format!("{mantissa}e{sign}{}", exponent.abs())
     }
 }
+
+#[cfg(test)]
+mod tests;
