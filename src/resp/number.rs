@@ -33,16 +33,32 @@ pub fn integer(text: &[u8]) -> Option<i64> {
 #[inline]
 #[must_use]
 pub(super) fn length_line(rest: &[u8]) -> Option<(usize, usize)> {
+    // Nearly all lengths have one or two digits, so these are told apart without a loop.
+    match *rest.first_chunk()? {
+        [ones, b'\r', b'\n'] => digit(ones).map(|ones| (ones, 3)),
+        [b'0', ..] => None,
+        [tens, ones, b'\r'] if rest.get(3) == Some(&b'\n') => {
+            Some((digit(tens)? * 10 + digit(ones)?, 4))
+        }
+        _ => long_length_line(rest),
+    }
+}
+
+#[inline]
+fn digit(byte: u8) -> Option<usize> {
+    let value = byte.wrapping_sub(b'0');
+    (value <= 9).then_some(usize::from(value))
+}
+
+fn long_length_line(rest: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0_usize;
     for (index, byte) in rest.iter().take(LENGTH_DIGITS + 1).enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit <= 9 {
-            value = value.wrapping_mul(10).wrapping_add(usize::from(digit));
+        if let Some(digit) = digit(*byte) {
+            value = value.wrapping_mul(10).wrapping_add(digit);
             continue;
         }
-        let padded = index > 1 && rest.first() == Some(&b'0');
-        let ended = *byte == b'\r' && rest.get(index + 1) == Some(&b'\n');
-        return (ended && index > 0 && !padded).then_some((value, index + 2));
+        let ended = *byte == b'\r' && index > 0 && rest.get(index + 1) == Some(&b'\n');
+        return ended.then_some((value, index + 2));
     }
     None
 }

@@ -73,6 +73,8 @@ enum Step {
 /// Finds where replies end. It resumes where the bytes ended.
 #[derive(Debug)]
 pub struct ReplyScanner {
+    /// The last call ended within a reply.
+    resumed: bool,
     /// First byte not yet understood.
     position: usize,
     /// Bytes left of the string at `position`, with its line end.
@@ -96,6 +98,7 @@ impl ReplyScanner {
     #[must_use]
     pub fn new() -> Self {
         Self {
+            resumed: false,
             position: 0,
             string: 0,
             line: None,
@@ -111,7 +114,18 @@ impl ReplyScanner {
     ///
     /// # Errors
     /// The bytes are not a reply, so the connection must be closed.
+    #[inline]
     pub fn scan(&mut self, buffer: &[u8]) -> Result<Option<usize>, ReplyError> {
+        if !self.resumed
+            && let Some(end) = quick(buffer)
+        {
+            return Ok(Some(end));
+        }
+        self.scan_steps(buffer)
+    }
+
+    fn scan_steps(&mut self, buffer: &[u8]) -> Result<Option<usize>, ReplyError> {
+        self.resumed = true;
         loop {
             let step = if self.string > 0 {
                 self.skip_string(buffer)?
@@ -127,6 +141,7 @@ impl ReplyScanner {
                     if self.close() {
                         let end = self.position;
                         self.position = 0;
+                        self.resumed = false;
                         return Ok(Some(end));
                     }
                 }
@@ -155,6 +170,10 @@ impl ReplyScanner {
 
     /// Reads the type and length of the next value, or the whole value if it is a simple one.
     fn open(&mut self, buffer: &[u8]) -> Result<Step, ReplyError> {
+        if self.pass_elements(buffer) {
+            self.leave();
+            return Ok(Step::Ended);
+        }
         let rest = buffer.get(self.position..).unwrap_or_default();
         let Some(&kind) = rest.first() else { return Ok(Step::Wait) };
         match (kind, self.top()) {
@@ -165,16 +184,28 @@ impl ReplyScanner {
             }
             _ => {}
         }
-        if let Some(used) = quick(rest) {
-            self.position += used;
-            return Ok(Step::Ended);
-        }
         match kind {
             b'+' | b'-' | b'(' => Ok(self.open_line(TEXT_LINE)),
             b':' | b',' | b'#' | b'_' => Ok(self.open_line(NUMBER_LINE)),
             b'$' | b'=' | b'!' | b'*' | b'%' | b'~' | b'>' | b'|' => self.open_length(kind, rest),
             _ => Err(ReplyError::Kind(kind)),
         }
+    }
+
+    /// Passes over small elements of an aggregate. True if those were all that it lacked.
+    fn pass_elements(&mut self, buffer: &[u8]) -> bool {
+        let mut position = self.position;
+        let Some(Level::Counted(left)) = self.top_mut() else { return false };
+        while *left > 0 {
+            match buffer.get(position..).and_then(quick) {
+                Some(used) => position += used,
+                None => break,
+            }
+            *left -= 1;
+        }
+        let all = *left == 0;
+        self.position = position;
+        all
     }
 
     fn open_line(&mut self, most: u64) -> Step {
@@ -362,14 +393,12 @@ pub(super) fn line_end(rest: &[u8]) -> Option<usize> {
 #[inline]
 fn quick(rest: &[u8]) -> Option<usize> {
     match rest {
+        [b'$', b'-', b'1', b'\r', b'\n', ..] | [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
         [b'$', after @ ..] => {
-            let Some((length, used)) = number::length_line(after) else {
-                return rest.starts_with(b"$-1\r\n").then_some(5);
-            };
+            let (length, used) = number::length_line(after)?;
             let end = 1 + used + length;
             (rest.get(end..end + 2)? == b"\r\n").then_some(end + 2)
         }
-        [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
         [b':', after @ ..] => number::length_line(after).map(|(_, used)| 1 + used),
         [b'_', b'\r', b'\n', ..] => Some(3),
         _ => None,
