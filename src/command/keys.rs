@@ -100,7 +100,7 @@ pub enum Begin {
     /// A negative start counts from the end and looks towards the front. The last argument is
     /// never the word, since nothing stands behind it.
     Keyword(Cow<'static, str>, i16),
-    /// Behind the last `STORE` of `SORT`; the words that are arguments of other options are skipped.
+    /// Behind the last `STORE` of `SORT`; other options' arguments are skipped.
     SortStore,
     /// The third argument of `MIGRATE`, unless it is empty and `KEYS` lists them instead.
     MigrateOne,

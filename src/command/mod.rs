@@ -3,19 +3,20 @@
 //! A command is one row of [`table`]. [`Commands`] finds the row of a request; what a request's
 //! options change about its row is in [`options`].
 
+mod categories;
 mod error;
 pub mod keys;
 mod lookup;
 mod options;
+mod row;
 mod shapes;
 mod table;
 
 use std::borrow::Cow;
 
-use bitflags::bitflags;
-
 use crate::merge::ResponsePolicy;
 
+pub use categories::Categories;
 pub use error::CommandError;
 pub use keys::{Companions, Key, KeyError, KeySpec, Need, Role};
 pub use lookup::Commands;
@@ -130,8 +131,8 @@ pub enum Target {
     Gateway,
 }
 
-/// What happens when the keys of one request stand in several slots. From `Split` to `Move` it needs
-/// the setting `cross_slot` of that level; below it the answer is CROSSSLOT.
+/// What happens when the keys of one request stand in several slots. From `Split` to `Move` it
+/// needs the setting `cross_slot` of that level; below it the answer is CROSSSLOT.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cross {
     /// It cannot: there is at most one key.
@@ -220,70 +221,6 @@ pub enum Retry {
     Never,
     /// It never leaves the gateway.
     Local,
-}
-
-bitflags! {
-    /// The ACL categories of the servers, by their names in ACL rules.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-    #[allow(missing_docs, reason = "the names are the servers' own and say it all")]
-    pub struct Categories: u32 {
-        const KEYSPACE = 1;
-        const READ = 1 << 1;
-        const WRITE = 1 << 2;
-        const SET = 1 << 3;
-        const SORTEDSET = 1 << 4;
-        const LIST = 1 << 5;
-        const HASH = 1 << 6;
-        const STRING = 1 << 7;
-        const BITMAP = 1 << 8;
-        const HYPERLOGLOG = 1 << 9;
-        const GEO = 1 << 10;
-        const STREAM = 1 << 11;
-        const PUBSUB = 1 << 12;
-        const ADMIN = 1 << 13;
-        const FAST = 1 << 14;
-        const SLOW = 1 << 15;
-        const BLOCKING = 1 << 16;
-        const DANGEROUS = 1 << 17;
-        const CONNECTION = 1 << 18;
-        const TRANSACTION = 1 << 19;
-        const SCRIPTING = 1 << 20;
-        const ARRAY = 1 << 21;
-    }
-}
-
-impl Categories {
-    /// Every category with the name it has in ACL rules, in the order of `ACL CAT`.
-    pub const NAMES: [(&'static str, Self); 22] = [
-        ("keyspace", Self::KEYSPACE),
-        ("read", Self::READ),
-        ("write", Self::WRITE),
-        ("set", Self::SET),
-        ("sortedset", Self::SORTEDSET),
-        ("list", Self::LIST),
-        ("hash", Self::HASH),
-        ("string", Self::STRING),
-        ("bitmap", Self::BITMAP),
-        ("hyperloglog", Self::HYPERLOGLOG),
-        ("geo", Self::GEO),
-        ("stream", Self::STREAM),
-        ("pubsub", Self::PUBSUB),
-        ("admin", Self::ADMIN),
-        ("fast", Self::FAST),
-        ("slow", Self::SLOW),
-        ("blocking", Self::BLOCKING),
-        ("dangerous", Self::DANGEROUS),
-        ("connection", Self::CONNECTION),
-        ("transaction", Self::TRANSACTION),
-        ("scripting", Self::SCRIPTING),
-        ("array", Self::ARRAY),
-    ];
-
-    /// The category of this name, in any case, without the `@`.
-    pub fn named(name: &str) -> Option<Self> {
-        let mut all = Self::NAMES.iter();
-        all.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|&(_, category)| category)
-    }
 }
 
 impl CommandSpec {

@@ -66,8 +66,8 @@ impl CommandSpec {
         self.keys.each(request, |key| found(Key { need: need.unwrap_or(key.need), ..key }))
     }
 
-    /// Whether `SORT` or `SORT_RO` looks at other keys, named by `BY` or `GET` patterns. `BY` without
-    /// a `*` (`BY nosort`) names none.
+    /// Whether `SORT` or `SORT_RO` looks at other keys, named by `BY` or `GET` patterns. `BY`
+    /// without a `*` (`BY nosort`) names none.
     pub fn reads_patterns(&self, request: &Request<'_>) -> bool {
         matches!(&*self.name, "SORT" | "SORT_RO") && sort_patterns(request)
     }

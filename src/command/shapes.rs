@@ -59,7 +59,7 @@ shapes! {
     /// `ZUNIONSTORE destination numkeys source ...`
     INTO_FROM_COUNT = [destination(1), count(2, 1).role(Role::Source).need(READ)];
     /// `SORT key ... STORE destination`
-    SORT_STORE = [source(1), KeyPart::new(Begin::SortStore, Find::ONE).role(Role::Destination).need(WRITE)];
+    SORT_STORE = [source(1), written(Begin::SortStore)];
     /// `GEORADIUS key x y radius unit ... STORE destination`. Both keywords may be there: both name
     /// keys for the server, the last one is written.
     RADIUS_STORE = [source(1), after("STORE", 6), after("STOREDIST", 6)];
@@ -74,9 +74,9 @@ shapes! {
     /// `SSUBSCRIBE channel ...`
     CHANNELS = [run(1, -1, 1).role(Role::Channel).need(Need::empty())];
     /// `MIGRATE host port key ...` or `MIGRATE host port "" ... KEYS key ...`
-    MIGRATE = [KeyPart::new(Begin::MigrateOne, Find::ONE), KeyPart::new(Begin::MigrateMany, Find::REST)];
+    MIGRATE = [one(Begin::MigrateOne), KeyPart::new(Begin::MigrateMany, Find::REST)];
     /// Only `COMMAND GETKEYS` can tell.
-    ASK_SERVER = [KeyPart::new(Begin::Unknown, Find::ONE)];
+    ASK_SERVER = [one(Begin::Unknown)];
 }
 
 const fn run(first: u8, last: i16, step: u8) -> KeyPart {
@@ -96,13 +96,19 @@ const fn rest(from: u8) -> KeyPart {
 }
 
 const fn destination(at: u8) -> KeyPart {
-    KeyPart::at(at).role(Role::Destination).need(WRITE)
+    written(Begin::At(at))
 }
 
 const fn after(keyword: &'static str, from: i16) -> KeyPart {
-    KeyPart::new(Begin::Keyword(Cow::Borrowed(keyword), from), Find::ONE)
-        .role(Role::Destination)
-        .need(WRITE)
+    written(Begin::Keyword(Cow::Borrowed(keyword), from))
+}
+
+const fn written(begin: Begin) -> KeyPart {
+    one(begin).role(Role::Destination).need(WRITE)
+}
+
+const fn one(begin: Begin) -> KeyPart {
+    KeyPart::new(begin, Find::ONE)
 }
 
 const fn streams(from: i16) -> KeyPart {
