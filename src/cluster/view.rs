@@ -163,19 +163,19 @@ impl View {
 }
 
 impl Preferred {
-    /// Learns it from the first node of an answer to `CLUSTER SLOTS`: an address that is null is to be taken from
-    /// the connection, and where the further details hold an `ip`, the address is the host name.
-    /// What cannot be read, and servers before 7.0, mean IP.
-    pub fn from_slots(reply: &[u8]) -> Self {
-        let Ok(slots) = Value::parse(reply) else { return Self::Ip };
-        let first =
-            slots.as_array().and_then(|ranges| ranges.first()?.as_array()?.get(2)?.as_array());
-        let Some([host, _port, details @ ..]) = first else { return Self::Ip };
-        if host.is_null() {
-            return Self::HostAsked;
-        }
-        let has_ip = details.get(1).is_some_and(|further| further.get("ip").is_some());
-        if has_ip { Self::Hostname } else { Self::Ip }
+    /// Learns it from the first node in a reply to `CLUSTER SLOTS`, as it was received: a host that is null is to be
+    /// taken from the connection, and where the further details give the IP, the host is the name. Servers before 7.0
+    /// give no details and mean the IP. None when no slot is assigned yet, or the reply is something else.
+    pub fn from_slots(reply: &[u8]) -> Option<Self> {
+        let slots = Value::parse(reply).ok()?;
+        let first_node = slots.as_array()?.first()?.as_array()?.get(2)?.as_array()?;
+        let [host, _port, _id, details @ ..] = first_node else { return Some(Self::Ip) };
+        let names_ip = details.first().is_some_and(|details| details.get("ip").is_some());
+        Some(match () {
+            () if host.is_null() => Self::HostAsked,
+            () if names_ip => Self::Hostname,
+            () => Self::Ip,
+        })
     }
 }
 
@@ -274,3 +274,6 @@ fn text(reply: &[u8]) -> Result<&str, TopologyError> {
         None => value.as_str().ok_or(TopologyError::NotText),
     }
 }
+
+#[cfg(test)]
+mod tests;

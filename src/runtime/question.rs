@@ -40,10 +40,10 @@ pub(super) async fn question(
     Line::open(address, settings).await?.ask(settings).await
 }
 
-/// A connection to a node, and by which name that node says the nodes are to be dialled.
+/// A connection to a node, and by which name that node says the nodes are to be dialled, once it has said so.
 pub(super) struct Line {
     conversation: Conversation,
-    preferred: Preferred,
+    preferred: Option<Preferred>,
 }
 
 impl Line {
@@ -52,17 +52,23 @@ impl Line {
             Credentials::of(&settings.cluster),
             settings.backend.connect_timeout,
         );
-        let mut conversation = Conversation::open(address, &handshake, ANSWER_BYTES).await?;
-        let [slots] = conversation.ask([&["CLUSTER", "SLOTS"]]).await?;
-        Ok(Self { conversation, preferred: Preferred::from_slots(&slots) })
+        let conversation = Conversation::open(address, &handshake, ANSWER_BYTES).await?;
+        Ok(Self { conversation, preferred: None })
     }
 
     async fn ask(mut self, settings: &Settings) -> Result<Answer, Failure> {
+        if self.preferred.is_none() {
+            let [slots] = self.conversation.ask([&["CLUSTER", "SLOTS"]]).await?;
+            self.preferred = Preferred::from_slots(&slots);
+        }
         let questions: [&[&str]; 2] = [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"]];
         let [nodes, info] = self.conversation.ask(questions).await?;
-        let (asked, map) = (self.conversation.address(), &settings.cluster.address_map);
-        let view =
-            View::from_replies(&nodes, &info, &Dialling { asked, preferred: self.preferred, map })?;
+        let dialling = Dialling {
+            asked: self.conversation.address(),
+            preferred: self.preferred.unwrap_or_default(),
+            map: &settings.cluster.address_map,
+        };
+        let view = View::from_replies(&nodes, &info, &dialling)?;
         Ok(Answer { view, line: self })
     }
 }
