@@ -302,3 +302,6 @@ impl std::fmt::Display for Step {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -202,3 +202,6 @@ fn assemble(claims: &[Option<Claim<'_>>], roll: &Roll<'_>, published: &Topology)
     }
     next
 }
+
+#[cfg(test)]
+mod tests;
