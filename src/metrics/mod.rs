@@ -1,7 +1,7 @@
 //! Every metric: its name, its help and the method called where its event happens.
 //!
 //! Each worker writes its own [`WorkerMetrics`] with plain loads and stores; a scrape sums the
-//! workers. So an event costs about a nanosecond and no thread ever waits for another.
+//! workers. So an event costs a few nanoseconds and no thread ever waits for another.
 //! A metric of the workers is one row in `worker.rs` or `node.rs`, one of the control thread a
 //! field in `control.rs`, one of the process a row in `process.rs`.
 
