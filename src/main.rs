@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use slotway::config::{Flag, Mistakes, Settings, Sources};
-use slotway::{launch, runtime};
+use slotway::launch::{self, LaunchError};
+use slotway::runtime;
 
 /// One endpoint over a whole Redis or Valkey Cluster, for clients that know a single server.
 #[derive(Parser)]
@@ -108,7 +109,8 @@ fn main() -> ExitCode {
             }
             None => {
                 eprintln!("slotway: {error:#}");
-                ExitCode::FAILURE
+                let usage = error.downcast_ref::<LaunchError>().is_some_and(LaunchError::is_usage);
+                if usage { ExitCode::from(2) } else { ExitCode::FAILURE }
             }
         },
     }
@@ -119,7 +121,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Up(up) => {
             let settings = up.gateway.sources(&[]).load()?;
             runtime::logging::start(&settings.log)?;
-            launch::up(up.options(), settings)
+            launch::up(up.options(), settings, runtime::serve)
         }
         Command::Serve(serve) => {
             let sources = Sources { needs_nodes: true, ..serve.gateway.sources(&serve.nodes) };
@@ -128,7 +130,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             runtime::serve(settings)
         }
         Command::Check(check) => check.run(),
-        Command::NodeExec(node) => launch::exec_node(node.server, node.arguments),
+        Command::NodeExec(node) => Err(launch::exec_node(&node.server, node.arguments).into()),
     }
 }
 
@@ -141,6 +143,7 @@ impl Up {
             dir: self.dir,
             ephemeral: self.ephemeral,
             server: self.server,
+            ..launch::Options::default()
         }
     }
 }

@@ -1,0 +1,392 @@
+//! From servers that run to a cluster that serves: slots given out, nodes met, replicas in step.
+
+use std::cell::RefCell;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use super::error::LaunchError;
+use super::folder::Layout;
+use super::link::{Link, Silence};
+use super::nodes::Nodes;
+use super::{Progress, SLOTS, now, pause};
+
+/// A start that makes no progress for so long has failed.
+const STALLED: Duration = Duration::from_secs(60);
+/// Pause between two looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The nodes of one cluster, on their way to serving.
+pub(super) struct Formation<'a> {
+    pub(super) layout: Layout,
+    pub(super) folder: &'a Path,
+    pub(super) nodes: &'a Nodes,
+    pub(super) progress: &'a dyn Fn(Progress<'_>),
+    pub(super) interrupted: &'a dyn Fn() -> bool,
+}
+
+/// What one node says of the cluster.
+struct View {
+    rows: Vec<Row>,
+}
+
+/// One line of `CLUSTER NODES`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Row {
+    id: String,
+    port: u16,
+    flags: Vec<String>,
+    /// The primary's id, `-` for a primary.
+    primary: String,
+    epoch: u64,
+    slots: Vec<String>,
+}
+
+impl Formation<'_> {
+    /// Gives out the slots, introduces the nodes to each other and attaches the replicas. A formation
+    /// that was cut off is taken up where it stands.
+    pub(super) fn form(&self) -> Result<(), LaunchError> {
+        let mut links = self.links();
+        self.await_answers(&mut links)?;
+        for (index, link) in links.iter_mut().enumerate() {
+            self.give_slots(index, link)?;
+        }
+        self.introduce(&mut links)?;
+        self.attach_replicas(&mut links)
+    }
+
+    /// Waits until every node sees every slot served, all see the same cluster, and replicas are in step.
+    pub(super) fn settle(&self) -> Result<(), LaunchError> {
+        let mut links = self.links();
+        self.await_answers(&mut links)?;
+        let shown = RefCell::new((None, None));
+        self.wait(|| {
+            let covered = links.iter_mut().map(slots_seen).min().unwrap_or_default();
+            self.show(&mut shown.borrow_mut().0, covered, Progress::Slots { covered });
+            if covered < SLOTS {
+                return Some(format!(
+                    "{covered} of {SLOTS} slots are served as every node sees it"
+                ));
+            }
+            let lagging: Vec<String> = links.iter_mut().filter_map(lag).collect();
+            let total = self.layout.nodes().saturating_sub(self.layout.masters);
+            let in_step = total.saturating_sub(u16::try_from(lagging.len()).unwrap_or(u16::MAX));
+            self.show(&mut shown.borrow_mut().1, in_step, Progress::Replicas { in_step, total });
+            if !lagging.is_empty() {
+                return Some(lagging.join(", "));
+            }
+            self.disagreement(&mut links)
+        })
+    }
+
+    fn links(&self) -> Vec<Link> {
+        self.layout.ports().map(Link::new).collect()
+    }
+
+    fn await_answers(&self, links: &mut [Link]) -> Result<(), LaunchError> {
+        self.wait(|| {
+            links.iter_mut().find_map(|link| match link.ask(&["PING"]) {
+                Ok(_) => None,
+                Err(Silence::Away(error)) => {
+                    Some(format!("node {} does not answer ({error})", link.port))
+                }
+                Err(Silence::Refused(text)) => {
+                    // Loading takes as long as it takes: while the share grows, the start is not stalled.
+                    let info = link.ask(&["INFO", "persistence"]).unwrap_or_default();
+                    let share = field(&info, "loading_loaded_perc").unwrap_or("?");
+                    Some(format!("node {} is not ready, {share} % loaded ({text})", link.port))
+                }
+            })
+        })
+    }
+
+    fn give_slots(&self, index: usize, link: &mut Link) -> Result<(), LaunchError> {
+        let view = self.view(link)?;
+        let Some(myself) = view.myself() else { return Ok(()) };
+        let share = share_of(index, self.layout.masters);
+        let wanted: Vec<String> =
+            share.map(|(first, last)| range(first, last)).into_iter().collect();
+        if myself.slots == wanted {
+            return Ok(());
+        }
+        let (Some((first, last)), true) = (share, myself.slots.is_empty()) else {
+            let found =
+                format!("node {} serves {}, not {}", link.port, list(&myself.slots), list(&wanted));
+            return Err(LaunchError::HalfFormed {
+                dir: self.folder.to_owned(),
+                found: vec![found],
+            });
+        };
+        if view.rows.len() == 1 && myself.epoch == 0 {
+            // Epochs that differ from the start spare the nodes from settling on who is newer.
+            self.tell(link, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])?;
+        }
+        self.tell(link, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])
+    }
+
+    /// Every node is told of those that it does not know, until all know all.
+    fn introduce(&self, links: &mut [Link]) -> Result<(), LaunchError> {
+        self.wait(|| {
+            let mut strangers = 0;
+            for link in links.iter_mut() {
+                let Ok(text) = link.ask(&["CLUSTER", "NODES"]) else {
+                    return Some(no_answer(link));
+                };
+                let view = View::read(&text);
+                strangers += view.rows.iter().filter(|row| row.is("handshake")).count();
+                for port in self.layout.ports().filter(|port| !view.knows(*port)) {
+                    strangers += 1;
+                    // Asked again on the next look if it was lost; asking twice does no harm.
+                    let _ = link.ask(&["CLUSTER", "MEET", "127.0.0.1", &port.to_string()]);
+                }
+            }
+            (strangers > 0)
+                .then(|| format!("the nodes have yet to meet ({strangers} introductions left)"))
+        })
+    }
+
+    fn attach_replicas(&self, links: &mut [Link]) -> Result<(), LaunchError> {
+        let (primaries, replicas) = links.split_at_mut(usize::from(self.layout.masters));
+        let mut ids = Vec::new();
+        for primary in primaries {
+            ids.extend(self.view(primary)?.myself().map(|row| row.id.clone()));
+        }
+        for (replica, id) in replicas.iter_mut().zip(ids.iter().cycle()) {
+            if self.view(replica)?.myself().is_some_and(|row| row.primary == "-") {
+                self.tell(replica, &["CLUSTER", "REPLICATE", id])?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What keeps the nodes from seeing one and the same healthy cluster.
+    fn disagreement(&self, links: &mut [Link]) -> Option<String> {
+        let mut first: Option<Vec<Row>> = None;
+        for link in links {
+            let Ok(text) = link.ask(&["CLUSTER", "NODES"]) else { return Some(no_answer(link)) };
+            let view = View::read(&text);
+            if view.rows.len() != usize::from(self.layout.nodes()) {
+                return Some(format!("node {} knows {} nodes", link.port, view.rows.len()));
+            }
+            if let Some(row) = view.rows.iter().find(|row| row.is_in_trouble()) {
+                return Some(format!(
+                    "node {} sees node {} as {}",
+                    link.port,
+                    row.port,
+                    row.flags.join(",")
+                ));
+            }
+            let shape = view.shape();
+            if *first.get_or_insert_with(|| shape.clone()) != shape {
+                return Some(format!("node {} has yet to learn who serves what", link.port));
+            }
+        }
+        None
+    }
+
+    fn view(&self, link: &mut Link) -> Result<View, LaunchError> {
+        let words = ["CLUSTER", "NODES"];
+        let text = link.ask(&words).map_err(|silence| self.refusal(link.port, &words, silence))?;
+        Ok(View::read(&text))
+    }
+
+    fn tell(&self, link: &mut Link, words: &[&str]) -> Result<(), LaunchError> {
+        link.ask(words).map(drop).map_err(|silence| self.refusal(link.port, words, silence))
+    }
+
+    /// A node that is gone explains itself better in its log than by not answering.
+    fn refusal(&self, port: u16, words: &[&str], silence: Silence) -> LaunchError {
+        let reply = match silence {
+            Silence::Refused(text) => text,
+            Silence::Away(error) => match self.nodes.first_death() {
+                Some(death) => return death.into(),
+                None => error.to_string(),
+            },
+        };
+        LaunchError::Refused { port, command: words.join(" "), reply, dir: self.folder.to_owned() }
+    }
+
+    /// Looks again and again until nothing is missing. What is missing is a sentence; as long as that
+    /// changes, the start makes progress.
+    fn wait(&self, mut missing: impl FnMut() -> Option<String>) -> Result<(), LaunchError> {
+        let mut state = String::new();
+        let mut deadline: Instant = now() + STALLED;
+        loop {
+            let Some(found) = missing() else { return Ok(()) };
+            if (self.interrupted)() {
+                return Err(LaunchError::Interrupted);
+            }
+            if let Some(death) = self.nodes.first_death() {
+                return Err(death.into());
+            }
+            if found != state {
+                state = found;
+                deadline = now() + STALLED;
+            } else if now() > deadline {
+                let seconds = STALLED.as_secs();
+                return Err(LaunchError::NotReady { seconds, state, dir: self.folder.to_owned() });
+            }
+            pause(LOOK);
+        }
+    }
+
+    /// Shows only what differs from what was shown last.
+    fn show(&self, last: &mut Option<u16>, count: u16, step: Progress<'_>) {
+        if last.replace(count) != Some(count) {
+            (self.progress)(step);
+        }
+    }
+}
+
+impl View {
+    fn read(text: &str) -> Self {
+        Self { rows: text.lines().filter_map(Row::read).collect() }
+    }
+
+    fn myself(&self) -> Option<&Row> {
+        self.rows.iter().find(|row| row.is("myself"))
+    }
+
+    fn knows(&self, port: u16) -> bool {
+        self.rows.iter().any(|row| row.port == port)
+    }
+
+    /// What has to be the same for every node: who there is, who copies whom, and who serves what.
+    fn shape(&self) -> Vec<Row> {
+        let mut rows = self.rows.clone();
+        for row in &mut rows {
+            row.flags.retain(|flag| flag != "myself");
+            // Slots on the move are known to the two nodes concerned only.
+            row.slots.retain(|slots| !slots.starts_with('['));
+            row.epoch = 0;
+        }
+        rows.sort();
+        rows
+    }
+}
+
+impl Row {
+    /// `id ip:port@bus[,name] flags primary ping pong epoch link slots...`
+    fn read(line: &str) -> Option<Self> {
+        let mut parts = line.split(' ');
+        let id = parts.next()?.to_owned();
+        let (address, _) = parts.next()?.split_once('@')?;
+        let (_, port) = address.rsplit_once(':')?;
+        let flags = parts.next()?.split(',').map(str::to_owned).collect();
+        let primary = parts.next()?.to_owned();
+        let epoch = parts.nth(2)?.parse().ok()?;
+        let slots = parts.skip(1).map(str::to_owned).collect();
+        Some(Self { id, port: port.parse().ok()?, flags, primary, epoch, slots })
+    }
+
+    fn is(&self, flag: &str) -> bool {
+        self.flags.iter().any(|own| own == flag)
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        ["fail", "fail?", "handshake", "noaddr"].iter().any(|flag| self.is(flag))
+    }
+}
+
+/// How many slots the node sees served; none before it considers the cluster usable.
+fn slots_seen(link: &mut Link) -> u16 {
+    let Ok(info) = link.ask(&["CLUSTER", "INFO"]) else { return 0 };
+    let served = field(&info, "cluster_slots_ok").and_then(|count| count.parse().ok()).unwrap_or(0);
+    let usable = field(&info, "cluster_state") == Some("ok");
+    if usable { served } else { served.min(SLOTS.saturating_sub(1)) }
+}
+
+/// What a replica lacks; nothing for a primary.
+fn lag(link: &mut Link) -> Option<String> {
+    let Ok(info) = link.ask(&["INFO", "replication"]) else { return Some(no_answer(link)) };
+    if field(&info, "role") != Some("slave") || field(&info, "master_link_status") == Some("up") {
+        return None;
+    }
+    let copied = field(&info, "master_sync_read_bytes").unwrap_or("0");
+    Some(format!("replica {} is not in step yet ({copied} bytes copied)", link.port))
+}
+
+fn no_answer(link: &Link) -> String {
+    format!("node {} does not answer", link.port)
+}
+
+/// The value in a `key:value` line of INFO.
+fn field<'a>(info: &'a str, key: &str) -> Option<&'a str> {
+    info.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim_end)
+}
+
+/// The slots of a primary, first and last; none for a replica.
+fn share_of(index: usize, masters: u16) -> Option<(u16, u16)> {
+    let index = u16::try_from(index).ok().filter(|index| *index < masters)?;
+    let edge = |index: u16| u32::from(index) * u32::from(SLOTS) / u32::from(masters);
+    let (first, next) = (edge(index), edge(index + 1));
+    Some((u16::try_from(first).ok()?, u16::try_from(next.checked_sub(1)?).ok()?))
+}
+
+/// As `CLUSTER NODES` writes it.
+fn range(first: u16, last: u16) -> String {
+    if first == last { first.to_string() } else { format!("{first}-{last}") }
+}
+
+fn list(slots: &[String]) -> String {
+    if slots.is_empty() { "no slots".to_owned() } else { format!("slots {}", slots.join(" ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shares_cover_every_slot_once() {
+        for masters in [1, 2, 3, 5, 7, 1000] {
+            let shares: Vec<_> =
+                (0..usize::from(masters)).filter_map(|index| share_of(index, masters)).collect();
+            assert_eq!(shares.len(), usize::from(masters));
+            assert_eq!((shares[0].0, shares[shares.len() - 1].1), (0, SLOTS - 1));
+            assert!(shares.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{shares:?}");
+            assert_eq!(share_of(usize::from(masters), masters), None, "a replica serves nothing");
+        }
+    }
+
+    #[test]
+    fn reads_a_line_of_cluster_nodes() {
+        let row = |port, flags: &[&str], primary: &str, epoch, slots: &[&str]| Row {
+            id: "07c3".to_owned(),
+            port,
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+            primary: primary.to_owned(),
+            epoch,
+            slots: slots.iter().map(|slots| (*slots).to_owned()).collect(),
+        };
+        for (line, expected) in [
+            (
+                "07c3 127.0.0.1:7000@17000 myself,master - 0 1426238317239 4 connected 0-5460 9",
+                Some(row(7000, &["myself", "master"], "-", 4, &["0-5460", "9"])),
+            ),
+            (
+                "07c3 127.0.0.1:7004@17004,name,shard-id=1 slave e7d1 0 1426238317239 0 connected",
+                Some(row(7004, &["slave"], "e7d1", 0, &[])),
+            ),
+            (
+                "07c3 :0@0 master,noaddr - 0 0 2 disconnected",
+                Some(row(0, &["master", "noaddr"], "-", 2, &[])),
+            ),
+            ("vars currentEpoch 6 lastVoteEpoch 0", None),
+            ("", None),
+        ] {
+            assert_eq!(Row::read(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn finds_a_field_by_its_whole_name() {
+        let info = "cluster_state:ok\r\ncluster_slots_ok:16384\r\nrole:slave\r\n";
+        for (key, expected) in [
+            ("cluster_state", Some("ok")),
+            ("cluster_slots", None),
+            ("role", Some("slave")),
+            ("x", None),
+        ] {
+            assert_eq!(field(info, key), expected, "{key}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Questions to one node, in the servers' own protocol, so that no `redis-cli` is needed.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use crate::resp::write;
+use crate::resp::{ReplyScanner, Value};
+
+/// A node of this machine that says nothing for so long is busy with something else.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PIECE: usize = 16 << 10;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) enum Silence {
+    /// Nobody is there, or not yet.
+    Away(io::Error),
+    /// The node answered with an error.
+    Refused(String),
+}
+
+/// A connection to one node, made when it is needed.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) port: u16,
+    stream: Option<TcpStream>,
+}
+
+impl Link {
+    pub(super) fn new(port: u16) -> Self {
+        Self { port, stream: None }
+    }
+
+    /// Asks, and returns the answer as text.
+    pub(super) fn ask(&mut self, words: &[&str]) -> Result<String, Silence> {
+        let bytes = self.exchange(words).map_err(|error| {
+            // What is left on this connection belongs to nobody.
+            self.stream = None;
+            Silence::Away(error)
+        })?;
+        match Value::parse(&bytes) {
+            Ok(Value::Error(text)) => {
+                Err(Silence::Refused(String::from_utf8_lossy(text).into_owned()))
+            }
+            Ok(value) => Ok(value.as_str().map(str::to_owned).unwrap_or_default()),
+            Err(error) => Err(Silence::Away(io::Error::other(error))),
+        }
+    }
+
+    fn exchange(&mut self, words: &[&str]) -> io::Result<Vec<u8>> {
+        let stream = match &mut self.stream {
+            Some(stream) => stream,
+            none => none.insert(dial(self.port)?),
+        };
+        let mut request = Vec::new();
+        write::command(&mut request, words);
+        stream.write_all(&request)?;
+        let (mut reply, mut scanner) = (Vec::new(), ReplyScanner::new());
+        let mut piece = [0; PIECE];
+        loop {
+            let read = stream.read(&mut piece)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            reply.extend(piece.iter().take(read));
+            if let Some(end) = scanner.scan(&reply).map_err(io::Error::other)? {
+                reply.truncate(end);
+                return Ok(reply);
+            }
+        }
+    }
+}
+
+fn dial(port: u16) -> io::Result<TcpStream> {
+    let stream =
+        TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
