@@ -1,0 +1,197 @@
+//! What is sent and what must come back, byte for byte.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::loads::{Load, Placement, Verb};
+
+/// Bytes of values, and of exchanges, that one load keeps ready.
+const PREPARED_BYTES: usize = 24 << 20;
+
+/// One or several requests written at once, and all their replies.
+pub(crate) struct Exchange {
+    pub(crate) request: Vec<u8>,
+    pub(crate) reply: Vec<u8>,
+    /// How many requests it holds.
+    pub(crate) requests: u64,
+}
+
+/// A small generator of numbers (xorshift), so that every peer is sent the same.
+#[derive(Clone)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// Different seeds give different numbers.
+    pub(crate) fn new(seed: usize) -> Self {
+        // An odd factor maps no two seeds onto one, and none of ours onto 0, where xorshift stays.
+        Self((seed as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+    }
+
+    /// An element; `None` only from an empty slice.
+    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+        let upper = self.next() >> 32;
+        from.get(((upper * from.len() as u64) >> 32) as usize)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// The keys of one size and placement, with their values.
+pub(crate) struct Keyspace {
+    pairs: Vec<(String, Vec<u8>)>,
+}
+
+impl Keyspace {
+    /// Keys whose values tell them apart, so that a crossed reply is noticed.
+    pub(crate) fn new(placement: Placement, value_bytes: usize) -> Self {
+        let keys = (PREPARED_BYTES / value_bytes).clamp(16, 10_000);
+        let pair = |number| {
+            let key = format!("{}{value_bytes}:{number}", placement.prefix());
+            (key, value(number, value_bytes))
+        };
+        Self { pairs: (0..keys).map(pair).collect() }
+    }
+
+    /// One SET for each key, with the key.
+    pub(crate) fn fill(&self) -> impl Iterator<Item = (&str, Exchange)> {
+        self.pairs.iter().map(|pair| {
+            let (request, reply) = (set(&[pair]), b"+OK\r\n".to_vec());
+            (pair.0.as_str(), Exchange { request, reply, requests: 1 })
+        })
+    }
+
+    /// What a load sends: random keys, enough of it that nobody's caches hold just a few.
+    pub(crate) fn exchanges(&self, load: &Load) -> Result<Vec<Exchange>> {
+        let mut random = Random::new(load.pipeline);
+        let mut exchanges = Vec::new();
+        let mut bytes = 0;
+        while exchanges.len() < 16 || (bytes < PREPARED_BYTES && exchanges.len() < 4096) {
+            let mut exchange = Exchange { request: vec![], reply: vec![], requests: 0 };
+            for _ in 0..load.pipeline {
+                self.append(load, &mut random, &mut exchange)?;
+            }
+            bytes += exchange.request.len() + exchange.reply.len();
+            exchanges.push(exchange);
+        }
+        Ok(exchanges)
+    }
+
+    fn append(&self, load: &Load, random: &mut Random, exchange: &mut Exchange) -> Result<()> {
+        let pairs: Vec<&(String, Vec<u8>)> =
+            (0..load.keys).map_while(|_| random.pick(&self.pairs)).collect();
+        ensure!(pairs.len() == load.keys, "an empty keyspace");
+        let (request, reply) = match load.verb {
+            Verb::Get => (get(&pairs), get_reply(&pairs)),
+            Verb::Set => (set(&pairs), b"+OK\r\n".to_vec()),
+        };
+        exchange.request.extend(request);
+        exchange.reply.extend(reply);
+        exchange.requests += 1;
+        Ok(())
+    }
+}
+
+impl Exchange {
+    /// Sends it on a blocking connection and checks what comes back.
+    pub(crate) fn run(&self, mut connection: &TcpStream) -> Result<()> {
+        connection.write_all(&self.request)?;
+        let mut seen = 0;
+        let mut scratch = vec![0; self.reply.len()];
+        while seen < self.reply.len() {
+            let count = connection.read(&mut scratch)?;
+            let got = scratch.get(..count).unwrap_or_default();
+            ensure!(!got.is_empty(), "the connection was closed");
+            seen = self.check(seen, got)?;
+        }
+        Ok(())
+    }
+
+    /// How much of the reply is there after `got`, which must be what comes after `seen` bytes.
+    pub(crate) fn check(&self, seen: usize, got: &[u8]) -> Result<usize> {
+        let expected = self.reply.get(seen..).unwrap_or_default();
+        ensure!(
+            expected.starts_with(got),
+            "wrong reply to \"{}\": \"{}\" in place of \"{}\"",
+            excerpt(&self.request),
+            excerpt(got),
+            excerpt(expected),
+        );
+        Ok(seen + got.len())
+    }
+}
+
+/// A blocking connection that gives up on a peer that stays silent.
+pub(crate) fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let connection = TcpStream::connect(address).context("cannot connect")?;
+    connection.set_nodelay(true)?;
+    connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+    Ok(connection)
+}
+
+/// A request, and the line or bulk string that a server answers to it: for the set-up.
+pub(crate) fn ask(connection: &TcpStream, arguments: &[&str]) -> Result<String> {
+    let mut request = format!("*{}\r\n", arguments.len()).into_bytes();
+    arguments.iter().for_each(|argument| bulk(&mut request, argument.as_bytes()));
+    let mut connection = std::io::BufReader::new(connection);
+    connection.get_mut().write_all(&request)?;
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut connection, &mut line)?;
+    ensure!(!line.starts_with('-') && !line.is_empty(), "{arguments:?} was answered {line:?}");
+    let Some(length) = line.trim_end().strip_prefix('$') else { return Ok(line) };
+    let mut text = vec![0; length.parse::<usize>().context("no such key")? + 2];
+    connection.read_exact(&mut text)?;
+    Ok(String::from_utf8(text)?)
+}
+
+/// Printable, without a period, and different for each key.
+fn value(number: usize, bytes: usize) -> Vec<u8> {
+    let mut random = Random::new(number);
+    std::iter::repeat_with(|| b'a' + (random.next() >> 32) as u8 % 26).take(bytes).collect()
+}
+
+fn get(pairs: &[&(String, Vec<u8>)]) -> Vec<u8> {
+    let name = if pairs.len() == 1 { "GET" } else { "MGET" };
+    let mut request = format!("*{}\r\n${}\r\n{name}\r\n", pairs.len() + 1, name.len()).into_bytes();
+    pairs.iter().for_each(|(key, _)| bulk(&mut request, key.as_bytes()));
+    request
+}
+
+fn get_reply(pairs: &[&(String, Vec<u8>)]) -> Vec<u8> {
+    let mut reply = vec![];
+    if pairs.len() > 1 {
+        reply.extend(format!("*{}\r\n", pairs.len()).into_bytes());
+    }
+    pairs.iter().for_each(|(_, value)| bulk(&mut reply, value));
+    reply
+}
+
+fn set(pairs: &[&(String, Vec<u8>)]) -> Vec<u8> {
+    let name = if pairs.len() == 1 { "SET" } else { "MSET" };
+    let mut request =
+        format!("*{}\r\n${}\r\n{name}\r\n", 2 * pairs.len() + 1, name.len()).into_bytes();
+    for (key, value) in pairs {
+        bulk(&mut request, key.as_bytes());
+        bulk(&mut request, value);
+    }
+    request
+}
+
+fn bulk(to: &mut Vec<u8>, bytes: &[u8]) {
+    to.extend(format!("${}\r\n", bytes.len()).into_bytes());
+    to.extend_from_slice(bytes);
+    to.extend_from_slice(b"\r\n");
+}
+
+fn excerpt(bytes: &[u8]) -> String {
+    let shown = bytes.get(..100).unwrap_or(bytes);
+    let dots = if shown.len() < bytes.len() { "..." } else { "" };
+    format!("{}{dots}", shown.escape_ascii())
+}

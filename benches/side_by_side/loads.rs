@@ -1,0 +1,115 @@
+//! The loads: one row each.
+
+use serde::Serialize;
+
+use crate::peers::Name;
+
+/// What is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    /// GET, or MGET of several keys.
+    Get,
+    /// SET, or MSET of several keys.
+    Set,
+}
+
+/// Where the keys live, which decides who can be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Placement {
+    /// Keys of one hash tag on one primary: beside a relay, which knows one node.
+    One,
+    /// Keys spread over three primaries: beside proxies that know them all.
+    Spread,
+}
+
+use Placement::{One, Spread};
+
+impl Placement {
+    /// The same word as in the options and in the report.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            One => "one",
+            Spread => "spread",
+        }
+    }
+
+    /// Every key begins with this. The tag's slot, 3300, belongs to the first of three primaries.
+    pub(crate) fn prefix(self) -> &'static str {
+        match self {
+            One => "{b}:",
+            Spread => "key:",
+        }
+    }
+
+    /// The peers that this placement compares.
+    pub(crate) fn peers(self) -> &'static [Name] {
+        match self {
+            One => &[Name::Direct, Name::Slotway, Name::Haproxy],
+            Spread => &[Name::Slotway, Name::Envoy, Name::Nutcracker],
+        }
+    }
+}
+
+/// A load in a closed loop: each client sends, waits for all its replies, sends again.
+pub(crate) struct Load {
+    pub(crate) name: &'static str,
+    pub(crate) verb: Verb,
+    /// Keys in one request.
+    pub(crate) keys: usize,
+    pub(crate) value_bytes: usize,
+    pub(crate) clients: usize,
+    /// Requests that a client has in flight.
+    pub(crate) pipeline: usize,
+    pub(crate) placements: &'static [Placement],
+}
+
+/// What most rows are.
+const PLAIN: Load = Load {
+    name: "",
+    verb: Verb::Get,
+    keys: 1,
+    value_bytes: 64,
+    clients: 50,
+    pipeline: 1,
+    placements: &[One, Spread],
+};
+
+/// Connections that stay after one GET, the load that measures memory.
+pub(crate) const IDLE: &str = "idle";
+
+#[rustfmt::skip]
+pub(crate) const LOADS: &[Load] = &[
+    Load { name: "get-c50", ..PLAIN },
+    Load { name: "set-c50", verb: Verb::Set, ..PLAIN },
+    Load { name: "get-p16", pipeline: 16, ..PLAIN },
+    Load { name: "set-p16", pipeline: 16, verb: Verb::Set, ..PLAIN },
+    Load { name: "get-c1", clients: 1, ..PLAIN },
+    Load { name: "get-c1000", clients: 1000, ..PLAIN },
+    Load { name: "get-16k", value_bytes: 16 << 10, clients: 8, ..PLAIN },
+    Load { name: "set-16k", value_bytes: 16 << 10, clients: 8, verb: Verb::Set, ..PLAIN },
+    Load { name: "get-1m", value_bytes: 1 << 20, clients: 8, ..PLAIN },
+    Load { name: "set-1m", value_bytes: 1 << 20, clients: 8, verb: Verb::Set, ..PLAIN },
+    Load { name: "mget-10", keys: 10, placements: &[Spread], ..PLAIN },
+    Load { name: "mset-10", keys: 10, verb: Verb::Set, placements: &[Spread], ..PLAIN },
+    Load { name: "mget-100", keys: 100, placements: &[Spread], ..PLAIN },
+];
+
+impl Load {
+    /// What it is, in words.
+    pub(crate) fn description(&self) -> String {
+        let command = match (self.verb, self.keys) {
+            (Verb::Get, 1) => "GET".to_owned(),
+            (Verb::Set, 1) => "SET".to_owned(),
+            (Verb::Get, keys) => format!("MGET of {keys} keys"),
+            (Verb::Set, keys) => format!("MSET of {keys} keys"),
+        };
+        let size = match self.value_bytes {
+            bytes if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
+            bytes if bytes >= 1 << 10 => format!("{} KiB", bytes >> 10),
+            bytes => format!("{bytes} B"),
+        };
+        let clients = if self.clients == 1 { "client" } else { "clients" };
+        format!("{command}, {size}, {} {clients}, pipeline {}", self.clients, self.pipeline)
+    }
+}

@@ -1,0 +1,133 @@
+//! slotway beside Envoy, HAProxy and nutcracker: one command, the same load through each of them.
+//!
+//! ```text
+//! options          what to measure
+//! nodes, peers     a real cluster, and a proxy of each kind before it
+//! loads, exchange  what is sent, and what must come back
+//! generator, idle  one measurement
+//! cpu              what it cost, as the operating system counts
+//! report           medians and ratios
+//! ```
+//!
+//! How like is compared with like is written in `benches/README.md`.
+
+mod cpu;
+mod exchange;
+mod generator;
+mod idle;
+mod loads;
+mod nodes;
+mod options;
+mod peers;
+mod process;
+mod report;
+mod run;
+mod wait;
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Parser as _;
+
+use crate::cpu::Cores;
+use crate::loads::LOADS;
+use crate::options::Options;
+use crate::peers::{Name, Program};
+use crate::report::Report;
+
+/// Where `--write-results` writes.
+const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md");
+
+fn main() -> Result<()> {
+    let options = Options::parse();
+    if options.list {
+        for load in LOADS {
+            say(&format!("{:<10} {}", load.name, load.description()))?;
+        }
+        return say("idle       connections that stay after one GET each");
+    }
+    if !options.bench {
+        return say("This measures; run it with: cargo bench --bench side_by_side -- --help");
+    }
+    ensure!(options.rounds > 0 && options.seconds > 0.0, "nothing to measure in no time");
+    wait::watch_signals()?;
+    let cores = Cores::divide(options.pin)?;
+    cores.keep_off_proxies()?;
+    let server = Program::find(Name::Direct, &options.server);
+    let server = server.with_context(|| missing(&options, Name::Direct))?;
+    let programs = find(&options)?;
+    let measurements = run::rounds(&options, cores, &programs)?;
+    let about = about(&options, cores, &server, &programs);
+    let report = Report::new(about, options.base, measurements);
+    say(&format!("\n{}", report.plain()))?;
+    if let Some(file) = &options.json {
+        std::fs::write(file, serde_json::to_vec_pretty(&report)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    if options.write_results {
+        std::fs::write(RESULTS, report.markdown()).context("cannot write the results")?;
+    }
+    Ok(())
+}
+
+/// The wanted peers that are installed. What is missing is named with its cure.
+fn find(options: &Options) -> Result<Vec<Program>> {
+    let mut programs = vec![];
+    for name in &options.peers {
+        match Program::find(*name, options.program(*name)) {
+            Some(program) => programs.push(program),
+            None if options.require => bail!(missing(options, *name)),
+            None => say(&format!("left out: {}", missing(options, *name)))?,
+        }
+    }
+    Ok(programs)
+}
+
+fn missing(options: &Options, name: Name) -> String {
+    let path = options.program(name).display();
+    format!("{} cannot be started as {path}; install it: {}", name.word(), name.cure())
+}
+
+/// What a reader must know to judge the figures.
+fn about(
+    options: &Options,
+    cores: Cores,
+    server: &Program,
+    programs: &[Program],
+) -> BTreeMap<&'static str, String> {
+    let first_line = |command: &mut Command| {
+        let output = command.output().map(|output| output.stdout).unwrap_or_default();
+        String::from_utf8_lossy(&output).trim().to_owned()
+    };
+    let cpu = wait::read("/proc/cpuinfo").unwrap_or_default();
+    let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
+    let model = model.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']);
+    let division = if cores.divided() {
+        "the proxies on one, the generator and the nodes on the rest"
+    } else {
+        "shared by everything"
+    };
+    let mut about = BTreeMap::from([
+        ("date", first_line(Command::new("date").args(["-u", "+%Y-%m-%d"]))),
+        ("kernel", first_line(Command::new("uname").arg("-sr"))),
+        ("cores", format!("{} ({model}), {division}", cores.count())),
+        ("rounds", format!("{} of {} s each", options.rounds, options.seconds)),
+        ("nodes", server.version.clone()),
+    ]);
+    for program in programs.iter().filter(|program| program.name != Name::Direct) {
+        about.insert(program.name.word(), program.version.clone());
+    }
+    if cfg!(debug_assertions) {
+        about.insert("warning", "built without optimisation: the figures mean nothing".to_owned());
+    }
+    about
+}
+
+/// One line for the user, at once.
+fn say(line: &str) -> Result<()> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{line}")?;
+    Ok(output.flush()?)
+}

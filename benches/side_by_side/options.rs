@@ -1,0 +1,112 @@
+//! The command line of the bench.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+
+use crate::loads::{IDLE, LOADS, Load, Placement};
+use crate::peers::Name;
+
+/// slotway beside its peers: the same load through each of them, in interleaved rounds.
+#[derive(Debug, Parser)]
+#[command(name = "side_by_side")]
+pub(crate) struct Options {
+    /// How often everything is measured; the figures are the medians
+    #[arg(long, default_value_t = 5)]
+    pub(crate) rounds: usize,
+    /// Length of one measurement
+    #[arg(long, default_value_t = 3.0)]
+    pub(crate) seconds: f64,
+    /// Length of the warm-up before each measurement
+    #[arg(long, default_value_t = 0.5)]
+    pub(crate) warm_up: f64,
+    /// Only these loads (see --list); a name that ends in * stands for all that begin so
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Only keys of one primary, or only keys spread over the cluster
+    #[arg(long)]
+    pub(crate) keys: Option<Placement>,
+    /// Whom to measure
+    #[arg(long, value_delimiter = ',', default_value = "direct,slotway,envoy,haproxy,nutcracker")]
+    pub(crate) peers: Vec<Name>,
+    /// Fail when one of the peers is not installed, instead of leaving it out
+    #[arg(long)]
+    pub(crate) require: bool,
+    /// Whose figures are divided by the others'
+    #[arg(long, default_value = "slotway")]
+    pub(crate) base: Name,
+    /// Whether the proxies get a core of their own, the generator and the nodes the rest
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    pub(crate) pin: bool,
+    /// Connections of the idle load
+    #[arg(long, default_value_t = 10_000)]
+    pub(crate) connections: usize,
+    /// Write everything to this file, too
+    #[arg(long)]
+    pub(crate) json: Option<PathBuf>,
+    /// Write the table to benches/RESULTS.md
+    #[arg(long)]
+    pub(crate) write_results: bool,
+    /// The gateway to measure
+    #[arg(long, default_value = env!("CARGO_BIN_EXE_slotway"))]
+    pub(crate) slotway: PathBuf,
+    /// Envoy
+    #[arg(long, default_value = "envoy")]
+    pub(crate) envoy: PathBuf,
+    /// HAProxy; a package may put it where a user's PATH does not look
+    #[arg(long, default_value = "haproxy")]
+    pub(crate) haproxy: PathBuf,
+    /// nutcracker (twemproxy)
+    #[arg(long, default_value = "nutcracker")]
+    pub(crate) nutcracker: PathBuf,
+    /// The server of the nodes
+    #[arg(long, default_value = "redis-server")]
+    pub(crate) server: PathBuf,
+    /// Name the loads and end
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// What cargo adds to tell a benchmark from a test
+    #[arg(long, hide = true)]
+    pub(crate) bench: bool,
+}
+
+impl Options {
+    /// The chosen loads.
+    pub(crate) fn loads(&self) -> Result<Vec<&'static Load>> {
+        for wanted in &self.only {
+            let known = LOADS.iter().map(|load| load.name).chain([IDLE]);
+            if !known.into_iter().any(|name| matches(wanted, name)) {
+                bail!("no load is called {wanted}: see --list");
+            }
+        }
+        Ok(LOADS.iter().filter(|load| self.wants(load.name)).collect())
+    }
+
+    /// Whether the idle connections are measured.
+    pub(crate) fn idle(&self) -> bool {
+        self.wants(IDLE)
+    }
+
+    /// Where a peer's program is; nothing is started for direct clients.
+    pub(crate) fn program(&self, peer: Name) -> &PathBuf {
+        match peer {
+            Name::Direct => &self.server,
+            Name::Slotway => &self.slotway,
+            Name::Envoy => &self.envoy,
+            Name::Haproxy => &self.haproxy,
+            Name::Nutcracker => &self.nutcracker,
+        }
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|wanted| matches(wanted, name))
+    }
+}
+
+fn matches(wanted: &str, name: &str) -> bool {
+    match wanted.strip_suffix('*') {
+        Some(beginning) => name.starts_with(beginning),
+        None => wanted == name,
+    }
+}

@@ -1,0 +1,268 @@
+//! Measurements to medians and ratios, as a table for people and as JSON.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::loads::{IDLE, LOADS, Placement};
+use crate::peers::Name;
+
+/// The figures of one measurement, or the medians of several.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Figures {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) requests_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p50_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p99_us: Option<f64>,
+    /// CPU time of the proxy for each request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy_user_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) proxy_system_us: Option<f64>,
+    /// CPU time of all nodes together for each request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) nodes_us: Option<f64>,
+    /// CPU time of the load generator for each request: what the measuring itself costs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) generator_us: Option<f64>,
+    /// Median latency above that of clients without a proxy in the same round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) added_p50_us: Option<f64>,
+    /// Resident memory of the proxy for each idle connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kib_per_connection: Option<f64>,
+}
+
+/// A field of [`Figures`]: how it is read and where it is written.
+type Field = (fn(&Figures) -> Option<f64>, fn(&mut Figures) -> &mut Option<f64>);
+
+const FIELDS: &[Field] = &[
+    (|it| it.requests_per_second, |it| &mut it.requests_per_second),
+    (|it| it.p50_us, |it| &mut it.p50_us),
+    (|it| it.p99_us, |it| &mut it.p99_us),
+    (|it| it.proxy_us, |it| &mut it.proxy_us),
+    (|it| it.proxy_user_us, |it| &mut it.proxy_user_us),
+    (|it| it.proxy_system_us, |it| &mut it.proxy_system_us),
+    (|it| it.nodes_us, |it| &mut it.nodes_us),
+    (|it| it.generator_us, |it| &mut it.generator_us),
+    (|it| it.added_p50_us, |it| &mut it.added_p50_us),
+    (|it| it.kib_per_connection, |it| &mut it.kib_per_connection),
+];
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Measurement {
+    pub(crate) load: &'static str,
+    pub(crate) keys: Placement,
+    pub(crate) peer: Name,
+    pub(crate) round: usize,
+    #[serde(flatten)]
+    pub(crate) figures: Figures,
+}
+
+/// All rounds of one load through one peer.
+#[derive(Debug, Serialize)]
+pub(crate) struct Summary {
+    load: &'static str,
+    keys: Placement,
+    peer: Name,
+    rounds: usize,
+    #[serde(flatten)]
+    medians: Figures,
+    /// The base's figures divided by this peer's, round by round, and the median of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ratio: Option<Figures>,
+    /// The lowest and the highest CPU time of the proxy for each request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    proxy_us_range: Option<(f64, f64)>,
+}
+
+/// What was measured where, and all of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    /// The machine, the versions, the settings of the run.
+    pub(crate) about: BTreeMap<&'static str, String>,
+    /// Whose figures are divided by the others'.
+    pub(crate) base: Name,
+    pub(crate) summaries: Vec<Summary>,
+    pub(crate) measurements: Vec<Measurement>,
+}
+
+impl Report {
+    /// Draws the medians and ratios.
+    pub(crate) fn new(
+        about: BTreeMap<&'static str, String>,
+        base: Name,
+        mut measurements: Vec<Measurement>,
+    ) -> Self {
+        add_latencies(&mut measurements);
+        let mut groups: BTreeMap<(usize, Placement, Name), Vec<&Measurement>> = BTreeMap::new();
+        for it in &measurements {
+            let place = LOADS.iter().position(|load| load.name == it.load).unwrap_or(LOADS.len());
+            groups.entry((place, it.keys, it.peer)).or_default().push(it);
+        }
+        let summaries = groups
+            .iter()
+            .filter_map(|((place, keys, peer), group)| {
+                let of_base = groups.get(&(*place, *keys, base)).filter(|_| *peer != base);
+                Summary::new(group, of_base.map(Vec::as_slice))
+            })
+            .collect();
+        Self { about, base, summaries, measurements }
+    }
+
+    /// The table with columns in line, for a terminal.
+    pub(crate) fn plain(&self) -> String {
+        let rows = self.rows();
+        let width = |column: usize| {
+            rows.iter().filter_map(|row| row.get(column)).map(String::len).max().unwrap_or(0)
+        };
+        let mut text = String::new();
+        for row in &rows {
+            for (column, cell) in row.iter().enumerate() {
+                let width = width(column);
+                match column {
+                    0..3 => text += &format!("{cell:<width$}  "),
+                    _ => text += &format!("{cell:>width$}  "),
+                }
+            }
+            text.truncate(text.trim_end().len());
+            text.push('\n');
+        }
+        text
+    }
+
+    /// The same in Markdown, with what it was measured on.
+    pub(crate) fn markdown(&self) -> String {
+        let mut text = String::from("# The last full run\n\n");
+        for (name, value) in &self.about {
+            text += &format!("* {name}: {value}\n");
+        }
+        text += "\nWhat each column means is in [README.md](README.md).\n\n";
+        let mut rows = self.rows().into_iter();
+        let head = rows.next().unwrap_or_default();
+        text += &format!("| {} |\n", head.join(" | "));
+        text += &format!("|{}{}\n", "---|".repeat(3), "---:|".repeat(head.len() - 3));
+        rows.for_each(|row| text += &format!("| {} |\n", row.join(" | ")));
+        text += "\nThe loads:\n\n";
+        for load in LOADS {
+            text += &format!("* {}: {}\n", load.name, load.description());
+        }
+        text += &format!("* {IDLE}: connections that stay after one GET each\n");
+        text
+    }
+
+    fn rows(&self) -> Vec<Vec<String>> {
+        let base = self.base.word();
+        let share = format!("{base}/peer");
+        let head = [
+            "load",
+            "keys",
+            "peer",
+            "req/s",
+            "p50 us",
+            "p99 us",
+            "added p50",
+            "proxy us",
+            "user",
+            "system",
+            &share,
+            "nodes us",
+            &share,
+            "KiB/conn",
+            &share,
+        ];
+        let mut rows = vec![head.map(str::to_owned).to_vec()];
+        rows.extend(self.summaries.iter().map(Summary::row));
+        rows
+    }
+}
+
+impl Summary {
+    fn new(group: &[&Measurement], base: Option<&[&Measurement]>) -> Option<Self> {
+        let first = group.first()?;
+        let all: Vec<Figures> = group.iter().map(|it| it.figures).collect();
+        let ratios: Vec<Figures> = group
+            .iter()
+            .filter_map(|it| Some((it, base?.iter().find(|base| base.round == it.round)?)))
+            .map(|(it, base)| divided(&base.figures, &it.figures))
+            .collect();
+        let costs = || all.iter().filter_map(|it| it.proxy_us);
+        Some(Self {
+            load: first.load,
+            keys: first.keys,
+            peer: first.peer,
+            rounds: group.len(),
+            medians: medians(&all),
+            ratio: (!ratios.is_empty()).then(|| medians(&ratios)),
+            proxy_us_range: costs().reduce(f64::min).zip(costs().reduce(f64::max)),
+        })
+    }
+
+    fn row(&self) -> Vec<String> {
+        let (it, ratio) = (self.medians, self.ratio.unwrap_or_default());
+        let number = |value: Option<f64>, decimals: usize| {
+            value.map(|value| format!("{value:.decimals$}")).unwrap_or_default()
+        };
+        vec![
+            self.load.to_owned(),
+            self.keys.word().to_owned(),
+            self.peer.word().to_owned(),
+            number(it.requests_per_second, 0),
+            number(it.p50_us, 0),
+            number(it.p99_us, 0),
+            number(it.added_p50_us, 0),
+            number(it.proxy_us, 2),
+            number(it.proxy_user_us, 2),
+            number(it.proxy_system_us, 2),
+            number(ratio.proxy_us, 2),
+            number(it.nodes_us, 2),
+            number(ratio.nodes_us, 2),
+            number(it.kib_per_connection, 2),
+            number(ratio.kib_per_connection, 2),
+        ]
+    }
+}
+
+/// For one client at a time, what a peer adds to the latency without one. With many clients the
+/// median says how busy the machine is, not how long the way.
+fn add_latencies(measurements: &mut [Measurement]) {
+    let lonely = |name| LOADS.iter().any(|load| load.name == name && load.clients == 1);
+    let direct: BTreeMap<(&str, usize), f64> = measurements
+        .iter()
+        .filter(|it| it.peer == Name::Direct && lonely(it.load))
+        .filter_map(|it| Some(((it.load, it.round), it.figures.p50_us?)))
+        .collect();
+    for it in measurements.iter_mut().filter(|it| it.peer != Name::Direct) {
+        let direct = direct.get(&(it.load, it.round));
+        it.figures.added_p50_us = it.figures.p50_us.zip(direct).map(|(p50, direct)| p50 - direct);
+    }
+}
+
+fn divided(base: &Figures, peer: &Figures) -> Figures {
+    let mut ratio = Figures::default();
+    for (read, place) in FIELDS {
+        let quotient = read(base).zip(read(peer)).map(|(base, peer)| base / peer);
+        *place(&mut ratio) = quotient.filter(|it| it.is_finite());
+    }
+    ratio
+}
+
+fn medians(all: &[Figures]) -> Figures {
+    let mut medians = Figures::default();
+    for (read, place) in FIELDS {
+        *place(&mut medians) = median(all.iter().filter_map(read).collect());
+    }
+    medians
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = *values.get((values.len() - 1) / 2)?;
+    Some((lower + upper) / 2.0)
+}

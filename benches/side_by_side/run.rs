@@ -1,0 +1,207 @@
+//! The rounds: every load through every peer it compares, then all of it again.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::cpu::{Cores, Usage};
+use crate::exchange::{Exchange, Keyspace};
+use crate::generator::{Drive, drive};
+use crate::idle;
+use crate::loads::{IDLE, LOADS, Load, Placement};
+use crate::nodes::Nodes;
+use crate::options::Options;
+use crate::peers::{Name, Peer, Program, Stage};
+use crate::report::{Figures, Measurement};
+use crate::say;
+
+/// Descriptors for everything that is not a client's connection.
+const SPARE_DESCRIPTORS: u64 = 200;
+
+/// Measures everything that the options want.
+pub(crate) fn rounds(
+    options: &Options,
+    cores: Cores,
+    programs: &[Program],
+) -> Result<Vec<Measurement>> {
+    let held = raise_descriptors(options.connections)?;
+    if held < options.connections {
+        let limit = "as many as `ulimit -Hn` lets a relay hold, which needs two files for each";
+        say(&format!("{IDLE}: {held} connections, {limit}"))?;
+    }
+    let loads = options.loads()?;
+    let folder = tempfile::tempdir()?;
+    let cluster = Nodes::cluster(&options.server, folder.path())?;
+    let stage = Stage {
+        folder: folder.path(),
+        cores,
+        server: &options.server,
+        cluster: &cluster,
+        connections: held,
+    };
+    let mut rounds = Rounds { options, programs, stage, peers: vec![], measurements: vec![] };
+    for program in programs.iter().filter(|_| !loads.is_empty()) {
+        rounds.peers.push(Peer::start(program, &rounds.stage)?);
+    }
+    let prepared = rounds.prepare(&loads)?;
+    for round in 0..options.rounds {
+        for (load, placement, exchanges) in &prepared {
+            rounds.through_all(load, *placement, exchanges, round)?;
+        }
+        if options.idle() {
+            rounds.idle(round)?;
+        }
+    }
+    Ok(rounds.measurements)
+}
+
+struct Rounds<'a> {
+    options: &'a Options,
+    programs: &'a [Program],
+    stage: Stage<'a>,
+    peers: Vec<Peer>,
+    measurements: Vec<Measurement>,
+}
+
+impl Rounds<'_> {
+    /// Fills the nodes, and makes what the loads will send.
+    fn prepare(
+        &self,
+        loads: &[&'static Load],
+    ) -> Result<Vec<(&'static Load, Placement, Vec<Exchange>)>> {
+        let mut keyspaces = BTreeMap::new();
+        let mut prepared = vec![];
+        for load in loads {
+            for placement in load.placements {
+                if self.options.keys.is_some_and(|wanted| wanted != *placement) {
+                    continue;
+                }
+                let keyspace = keyspaces
+                    .entry((*placement, load.value_bytes))
+                    .or_insert_with(|| Keyspace::new(*placement, load.value_bytes));
+                prepared.push((*load, *placement, keyspace.exchanges(load)?));
+            }
+        }
+        for keyspace in keyspaces.values() {
+            self.stage.cluster.fill(keyspace)?;
+            self.peers.iter().try_for_each(|peer| peer.fill(keyspace))?;
+        }
+        Ok(prepared)
+    }
+
+    /// Each round begins with another peer, so that none has the same neighbours every time.
+    fn through_all(
+        &mut self,
+        load: &'static Load,
+        placement: Placement,
+        exchanges: &[Exchange],
+        round: usize,
+    ) -> Result<()> {
+        let compared: Vec<&Peer> =
+            self.peers.iter().filter(|peer| placement.peers().contains(&peer.name)).collect();
+        let (late, early) = compared.split_at(round % compared.len().max(1));
+        for peer in early.iter().chain(late) {
+            let figures = self
+                .measure(load, exchanges, peer)
+                .with_context(|| format!("{} through {}", load.name, peer.name.word()))?;
+            let measurement =
+                Measurement { load: load.name, keys: placement, peer: peer.name, round, figures };
+            progress(&measurement)?;
+            self.measurements.push(measurement);
+        }
+        Ok(())
+    }
+
+    fn measure(&self, load: &Load, exchanges: &[Exchange], peer: &Peer) -> Result<Figures> {
+        let plan = Drive {
+            address: peer.address,
+            exchanges,
+            clients: load.clients,
+            warm_up: Duration::from_secs_f64(self.options.warm_up),
+            window: Duration::from_secs_f64(self.options.seconds),
+        };
+        let nodes = peer.nodes(self.stage.cluster);
+        let proxy: Vec<u32> = peer.pid().into_iter().collect();
+        let generator = [std::process::id()];
+        let outcome =
+            drive(&plan, || Ok([Usage::of(&proxy)?, Usage::of(&nodes)?, Usage::of(&generator)?]))?;
+        let each = |usage: fn(&[Usage; 3]) -> Usage| {
+            let spent = usage(&outcome.after).since(usage(&outcome.before));
+            spent.divided_by(outcome.requests)
+        };
+        let proxy = peer.pid().map(|_| each(|[proxy, _, _]| *proxy));
+        let percentile = |share: f64| {
+            let place = (outcome.latencies.len() as f64 * share) as usize;
+            outcome.latencies.get(place).map(|nanoseconds| f64::from(*nanoseconds) / 1e3)
+        };
+        Ok(Figures {
+            requests_per_second: Some(outcome.requests as f64 / outcome.seconds),
+            p50_us: percentile(0.5),
+            p99_us: percentile(0.99),
+            proxy_us: proxy.map(|it| it.user + it.system),
+            proxy_user_us: proxy.map(|it| it.user),
+            proxy_system_us: proxy.map(|it| it.system),
+            nodes_us: Some(each(|[_, nodes, _]| *nodes)).map(|it| it.user + it.system),
+            generator_us: Some(each(|[_, _, own]| *own)).map(|it| it.user + it.system),
+            ..Figures::default()
+        })
+    }
+
+    /// Memory is measured on a proxy that has done nothing else: what earlier loads left in an
+    /// allocator would hide what connections take.
+    fn idle(&mut self, round: usize) -> Result<()> {
+        let get = LOADS.first().context("no loads")?;
+        let keys = Placement::One;
+        let keyspace = Keyspace::new(keys, get.value_bytes);
+        self.stage.cluster.fill(&keyspace)?;
+        let exchanges = keyspace.exchanges(get)?;
+        for program in self.programs.iter().filter(|program| program.name != Name::Direct) {
+            let peer = Peer::start(program, &self.stage)?;
+            peer.fill(&keyspace)?;
+            let kib = idle::kib_per_connection(&peer, &exchanges, self.stage.connections)
+                .with_context(|| format!("{IDLE} through {}", peer.name.word()))?;
+            let figures = Figures { kib_per_connection: Some(kib), ..Figures::default() };
+            let measurement = Measurement { load: IDLE, keys, peer: peer.name, round, figures };
+            progress(&measurement)?;
+            self.measurements.push(measurement);
+        }
+        Ok(())
+    }
+}
+
+/// Says what has just been measured.
+fn progress(it: &Measurement) -> Result<()> {
+    let figures = [
+        ("", it.figures.requests_per_second, " req/s"),
+        ("proxy ", it.figures.proxy_us, " us"),
+        ("nodes ", it.figures.nodes_us, " us"),
+        ("generator ", it.figures.generator_us, " us"),
+        ("", it.figures.kib_per_connection, " KiB/connection"),
+    ];
+    let figures: Vec<String> = figures
+        .iter()
+        .filter_map(|(name, figure, unit)| Some(format!("{name}{:.2}{unit}", (*figure)?)))
+        .collect();
+    let (load, keys, peer) = (it.load, it.keys.word(), it.peer.word());
+    say(&format!("{}: {load:<9} {keys:<6} {peer:<10} {}", it.round + 1, figures.join(", ")))
+}
+
+/// The idle load needs a descriptor for each connection, here and in the proxy, and in a relay two.
+/// Children inherit the limit. Returns how many connections a relay can then hold.
+fn raise_descriptors(connections: usize) -> Result<usize> {
+    let wanted = 2 * connections as u64 + SPARE_DESCRIPTORS;
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let maximum = maximum.unwrap_or(u64::MAX);
+    if current.is_some_and(|current| current < wanted) {
+        // Beyond the hard limit only a privileged user may go; up to it, everybody.
+        let raise = |to| {
+            let limit = Rlimit { current: Some(to), maximum: Some(to.max(maximum)) };
+            setrlimit(Resource::Nofile, limit)
+        };
+        raise(wanted).or_else(|_| raise(maximum)).context("cannot raise the open files")?;
+    }
+    let allowed = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).min(wanted);
+    Ok((allowed.saturating_sub(SPARE_DESCRIPTORS) / 2) as usize)
+}
