@@ -10,4 +10,16 @@
     reason = "tests block, wait and share as they like"
 )]
 
+mod admin;
+mod connect;
+mod corpus;
+mod differential;
+mod drain;
+mod faults;
 mod harness;
+mod hostile;
+mod load;
+mod nonsense;
+mod order;
+mod protocol;
+mod redirect;

@@ -66,7 +66,8 @@ impl Cluster {
 
     fn meet(&self) {
         for (place, node) in self.nodes.iter().enumerate() {
-            for other in 0..place {
+            let known = node.client().call("CLUSTER NODES").text();
+            for other in (0..place).filter(|other| !known.contains(&self.ids[*other])) {
                 let bus = self.bus_port(other);
                 let mut client = node.client();
                 let reply = client
@@ -134,14 +135,13 @@ impl Cluster {
         self.nodes[self.owner(key_slot(key.as_bytes()))].client()
     }
 
-    /// Empties every primary.
-    pub(crate) fn flush(&self) {
-        for node in &self.nodes {
-            let mut client = node.client();
-            if client.call("ROLE").items()[0].text() == "master" {
-                assert_eq!(client.call("FLUSHALL").text(), "OK");
-            }
-        }
+    /// Lets another node join, which owns no slot yet.
+    pub(crate) fn with_one_more(mut self, node: Server) -> Self {
+        self.ids.push(node.client().call("CLUSTER MYID").text());
+        self.nodes.push(node);
+        self.meet();
+        self.wait_until_whole();
+        self
     }
 
     /// First half of a migration: from now on absent keys of the slot are asked for at the target.

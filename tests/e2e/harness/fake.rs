@@ -105,6 +105,11 @@ impl FakeCluster {
         self.add(node, words, acts, false);
     }
 
+    /// The node behaves again, whatever it was told to do.
+    pub(crate) fn forget(&self, node: usize) {
+        self.nodes[node].state.lock().unwrap().rules.clear();
+    }
+
     fn add(&self, node: usize, words: &str, acts: Vec<Act>, last_stays: bool) {
         let words = words.split(' ').map(str::to_owned).collect();
         self.nodes[node]

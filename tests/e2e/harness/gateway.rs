@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
 use std::{fs, thread};
 
@@ -19,7 +20,7 @@ pub(crate) struct Gateway {
     clients: SocketAddr,
     admin: SocketAddr,
     folder: PathBuf,
-    printed: Receiver<String>,
+    printed: Mutex<Receiver<String>>,
     ended: bool,
 }
 
@@ -44,7 +45,7 @@ impl Gateway {
     /// The line that says that every slot is covered and clients are accepted.
     pub(crate) fn wait_ready(&mut self) {
         let wanted = format!("slotway ready on {}", self.clients);
-        match self.printed.recv_timeout(PATIENCE) {
+        match self.printed.lock().unwrap().recv_timeout(PATIENCE) {
             Ok(line) => assert_eq!(line, wanted, "what the gateway printed"),
             Err(error) => panic!("the gateway is not ready ({error}): {}", self.errors()),
         }
@@ -81,6 +82,11 @@ impl Gateway {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
         Ok((status, body.to_owned()))
+    }
+
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     /// Resident memory in bytes.
@@ -150,7 +156,7 @@ impl Builder {
                 let _ = line.send(text);
             }
         });
-        Gateway { process, clients, admin, folder, printed, ended: false }
+        Gateway { process, clients, admin, folder, printed: Mutex::new(printed), ended: false }
     }
 }
 

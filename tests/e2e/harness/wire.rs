@@ -152,15 +152,6 @@ impl Client {
         self.received.split_off(self.taken)
     }
 
-    /// Everything up to and including the mark, or up to the end of the stream if that comes first.
-    pub(crate) fn read_until(&mut self, mark: &[u8]) -> Vec<u8> {
-        while !self.received.ends_with(mark) && self.fill().is_ok() {}
-        let bytes = self.received.split_off(self.taken);
-        self.received.clear();
-        self.taken = 0;
-        bytes
-    }
-
     /// Whether the other side has closed the connection, waiting for that within the client's patience.
     pub(crate) fn is_closed(&mut self) -> bool {
         matches!(self.fill(), Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset))

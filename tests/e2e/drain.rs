@@ -1,0 +1,90 @@
+//! SIGTERM and SIGINT: not ready, no new clients, what is in flight is answered, then an orderly end in time.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::harness::{Act, Client, Cluster, FakeCluster, Gateway, request_line, wait_for};
+
+#[test]
+fn what_is_in_flight_is_answered() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let fake = FakeCluster::of(1);
+        let mut gateway = Gateway::before_nodes(&fake.addresses()).start();
+        fake.always(
+            0,
+            "GET late",
+            Act::SayLate(Duration::from_millis(1_000), b"$4\r\nlate\r\n".to_vec()),
+        );
+        let (mut busy, mut idle) = (gateway.client(), gateway.client());
+        assert_eq!(idle.call("PING").text(), "PONG");
+        busy.send(&request_line("GET late"));
+        fake.wait_until_seen(0, "GET late", 1);
+        gateway.signal(signal);
+        assert!(idle.is_closed(), "an idle session is closed at once");
+        wait_for("a gateway that is not ready", || {
+            !matches!(gateway.try_page("/readyz"), Ok((200, _)))
+        });
+        let refused =
+            Client::try_connect(gateway.address()).and_then(|mut client| client.try_call("PING"));
+        assert!(refused.is_err(), "a new client is served: {refused:?}");
+        assert_eq!(busy.reply().text(), "late");
+        assert!(busy.is_closed());
+        gateway.wait_for_end();
+    }
+}
+
+#[test]
+fn a_pipeline_is_answered_up_to_some_request_and_then_closed() {
+    let mut gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    let mut client = gateway.client();
+    let bytes: Vec<u8> =
+        (0..200_000).flat_map(|number| request_line(&format!("ECHO {number}"))).collect();
+    let mut writer = client.writer();
+    let sender = std::thread::spawn(move || {
+        use std::io::Write;
+        // The gateway may close while this still writes.
+        let _ = writer.write_all(&bytes);
+    });
+    assert_eq!(client.reply().text(), "0");
+    gateway.signal(Signal::TERM);
+    let mut next = 1;
+    while let Ok(reply) = client.try_reply() {
+        assert_eq!(reply.text(), next.to_string());
+        next += 1;
+    }
+    assert_eq!(client.read_to_end(), b"", "no half reply");
+    sender.join().unwrap();
+    gateway.wait_for_end();
+}
+
+#[test]
+fn a_node_that_never_answers_delays_the_end_for_the_drain_time_only() {
+    let fake = FakeCluster::of(1);
+    let builder = Gateway::before_nodes(&fake.addresses()).setting("runtime.drain_time", "1s");
+    let mut gateway = builder.setting("backend.probe_interval", "30s").start();
+    fake.always(0, "GET", Act::Freeze);
+    let mut client = gateway.client();
+    client.send(&request_line("GET never"));
+    fake.wait_until_seen(0, "GET", 1);
+    let start = Instant::now();
+    gateway.signal(Signal::TERM);
+    gateway.wait_for_end();
+    let took = start.elapsed();
+    assert!(took > Duration::from_millis(800) && took < Duration::from_secs(4), "{took:?}");
+    assert!(client.is_closed());
+}
+
+#[test]
+fn hundreds_of_idle_clients_do_not_delay_the_end() {
+    let mut gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    let mut clients: Vec<Client> = (0..300).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.call("GET none").kind(), b'$');
+    }
+    let start = Instant::now();
+    gateway.signal(Signal::TERM);
+    gateway.wait_for_end();
+    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    assert!(clients.iter_mut().all(Client::is_closed));
+}

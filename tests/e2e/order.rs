@@ -1,0 +1,70 @@
+//! The order promise: what one session sends for one key happens in that order, whatever the cluster does meanwhile.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Cluster, Gateway, key_slot, tag_in_slot};
+use crate::load::{owners, while_running};
+
+const CHAOS: Duration = Duration::from_secs(6);
+
+/// Slots that move, far apart so that they start on different nodes.
+const SLOTS: [u16; 4] = [100, 6_000, 9_000, 16_000];
+
+/// Few keys, several of one slot, all in slots that move. Each session's own.
+fn keys(owner: usize) -> Vec<String> {
+    SLOTS
+        .iter()
+        .flat_map(|slot| {
+            (0..2).map(move |number| format!("{{{}}}{owner}:{number}", tag_in_slot(*slot)))
+        })
+        .collect()
+}
+
+#[test]
+fn order_survives_slots_that_move_back_and_forth() {
+    let cluster = Cluster::small();
+    let gateway = Gateway::before(&cluster).workers(2).start();
+    while_running(owners(&gateway, 6, keys), 150, |running| {
+        let start = Instant::now();
+        let mut moved = 0;
+        while start.elapsed() < CHAOS && !running.is_broken() {
+            for slot in SLOTS {
+                cluster.migrate_slot(slot, 1 - cluster.owner(slot));
+                moved += 1;
+            }
+        }
+        assert!(moved >= 8, "only {moved} slots moved");
+    });
+}
+
+#[test]
+fn order_survives_primaries_that_hand_over() {
+    let cluster = Cluster::quick_failover();
+    let gateway = Gateway::before(&cluster).workers(2).start();
+    while_running(owners(&gateway, 4, keys), 150, |running| {
+        let start = Instant::now();
+        let mut primaries = [0, 1, 2];
+        for round in 0.. {
+            if running.is_broken() || (start.elapsed() > CHAOS && round >= 4) {
+                break;
+            }
+            let shard = round % 3;
+            primaries[shard] = (primaries[shard] + 3) % 6;
+            // A replica that has not heard of a moved slot would take over without it.
+            cluster.wait_until_whole();
+            cluster.fail_over_to(primaries[shard]);
+            let slot = SLOTS[round % SLOTS.len()];
+            let target =
+                primaries.iter().copied().find(|primary| *primary != cluster.owner(slot)).unwrap();
+            cluster.wait_until_whole();
+            cluster.migrate_slot(slot, target);
+        }
+    });
+}
+
+#[test]
+fn the_tags_of_this_test_are_in_its_slots() {
+    for (place, key) in keys(0).iter().enumerate() {
+        assert_eq!(key_slot(key.as_bytes()), SLOTS[place / 2]);
+    }
+}
