@@ -1,6 +1,91 @@
-//! slotway: a stateless gateway that gives any single-server Redis client a whole cluster.
+//! slotway: a stateless gateway that gives any client which knows one server a whole Redis or Valkey Cluster.
 //!
-//! Rooms, from the bottom up. A room imports only rooms listed above it (`tests/layering.rs`).
+//! # The path of a request
+//!
+//! ```text
+//!  client                                                                            node
+//!    |  runtime::listener::Listener::accept      the worker with the fewest clients    |
+//!    v                                                                                 |
+//!  session::Session::read            one read, into the worker's buffer                |
+//!    | resp::RequestParser::parse    where the arguments stand                         |
+//!    v                                                                                 |
+//!  session::Conversation::serve      the path on one screen:                           |
+//!    | command::Commands::resolve      its row; or unknown, arity                      |
+//!    | route::plan                     one slot, one part per slot, any node, here     |
+//!    | Replies::expect                 a place in the session's order                  |
+//!    v                                                                                 |
+//!  backend::Pool::send               slot -> node -> pipeline                          |
+//!    | Pipeline::push                copied once, behind other sessions' requests      |
+//!    v                                                                                 |
+//!  backend::Driver::write            one write for all sessions of this turn --------> |
+//!                                                                                      |
+//!  backend::Driver::read             one read, many replies <------------------------- |
+//!    | resp::ReplyScanner::scan      where the reply ends; it is not looked into       |
+//!    | redirect::refusal             MOVED, ASK ..: Pool::refused sends again or holds |
+//!    v                                                                                 |
+//!  Replies::settle                   its place; merge::Merge::fold if it is a part     |
+//!    v                                                                                 |
+//!  session::Flusher::run             one write per session and turn
+//! ```
+//!
+//! # Rooms
+//!
+//! From the bottom up; a room imports only rooms above it in this list, and `tests/layering.rs` holds the
+//! exact table.
+//!
+//! | Room | Its job |
+//! |---|---|
+//! | [`config`] | typed settings; every mistake reported at once |
+//! | [`metrics`] | every metric, one writer each, summed at the scrape |
+//! | [`resp`] | bytes to messages and back, no I/O |
+//! | [`merge`] | many partial replies become one |
+//! | [`command`] | what every command is: one row each |
+//! | [`cluster`] | who serves a slot: an immutable snapshot |
+//! | [`route`] | a request becomes a plan; names slots, knows no connections |
+//! | [`backend`] | a worker's connections to the nodes; moves bytes, knows no commands |
+//! | [`session`] | one client, from first byte to last |
+//! | [`admin`] | HTTP for machines and people |
+//! | [`runtime`] | threads and lifetimes |
+//! | [`launch`] | a local cluster of real servers |
+//!
+//! # Invariants
+//!
+//! * **Replies leave in request order** (`session::replies`), and requests of one session for one slot reach
+//!   the node in request order. What is under way was routed under one version of the slot table, and nothing
+//!   of it is being redirected or held; else the session pauses until it has all its replies
+//!   (`Conversation::must_pause`). The pause costs one round trip, and makes overtaking impossible to write.
+//! * **A write never runs twice in silence.** A refusal by a node means that nothing ran, so the request is
+//!   sent again. A connection lost after the first byte was written means that nobody knows: reads are sent
+//!   again, everything else is answered `UNCERTAIN` (`backend::Pool::lost`).
+//! * **A shared connection carries no state**: no SELECT, WATCH or subscription ever goes down a pipeline, and
+//!   ASKING is written together with the request it covers.
+//! * **Nothing is allocated for what is announced**, only for what has arrived.
+//! * **Every loop that can hog a worker is bounded** (`ROUNDS`), and then yields.
+//! * Inside a worker, state is shared by `Rc` and `RefCell`, and never borrowed across an await. An
+//!   [`backend::Asker`] is called with nothing borrowed in `backend`, and does not send.
+//!
+//! # What crosses threads
+//!
+//! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
+//! workers); "look at the topology" (worker to control, bounded); questions about all clients (worker to
+//! worker, bounded); metrics (atomics with one writer each); the word to drain. No locks on the request path,
+//! no global state.
+//!
+//! # Where the code taught better than the plan
+//!
+//! * A worker's first write of a turn goes out of one task, the [`session::Flusher`], not out of each session's
+//!   own: a reply wakes no task at all unless the session waits for it.
+//! * Requests stay in their pipeline's buffer until they are answered (`backend::outbox`), so a redirected
+//!   request is sent again without every request having been copied for that case.
+//! * Order across redirections is kept per session rather than per slot. Replies leave in order anyway, so
+//!   waiting for one slot's reply delays nothing that could have left earlier.
+//! * A worker's slot table is its own (`backend::routes`): a redirection is learned there at once, without
+//!   touching the snapshot that all workers share.
+//!
+//! # Deliberately absent
+//!
+//! State that outlives a connection; a second command table; translation between protocols (each client's
+//! replies come from connections of its own protocol); retries of writes whose outcome is unknown; a lock.
 
 pub mod config;
 pub mod metrics;

@@ -10,7 +10,7 @@ use crate::cluster::Slot;
 use super::clock::Micros;
 use super::{Cause, Errand};
 
-const FIRST_PAUSE: Micros = 10_000;
+const FIRST_PAUSE: Micros = 5_000;
 const LONGEST_PAUSE: Micros = 320_000;
 
 /// A held request and why it waits.

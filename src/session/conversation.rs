@@ -22,7 +22,7 @@ use crate::route::{KeyByKey, Plan, Split, plan};
 use super::client::Client;
 use super::family::family;
 use super::local;
-use super::replies::{End, Replies};
+use super::replies::{About, End, Replies};
 use super::worker::Worker;
 
 /// Whether the session goes on after a request.
@@ -114,7 +114,7 @@ impl Conversation {
         request: &Request<'_>,
         whole: Option<&Bytes>,
     ) {
-        let ticket = self.replies.expect(family(spec), self.is_muted());
+        let ticket = self.replies.expect(self.about(spec, request));
         let terms = self.terms(spec, slot, request);
         match whole {
             // An inline request's frame is not the bytes it came as.
@@ -129,7 +129,7 @@ impl Conversation {
 
     fn send_split(&self, spec: &CommandSpec, split: &Split, request: &Request<'_>) {
         self.worker.metrics.request_split(split.parts().len());
-        let first = self.replies.expect_merge(family(spec), self.is_muted(), split.merge());
+        let first = self.replies.expect_merge(self.about(spec, request), split.merge());
         for (part, number) in split.parts().iter().zip(0..) {
             let terms = self.terms(spec, Some(part.slot), request);
             let ticket = Ticket { part: number, ..first };
@@ -137,6 +137,10 @@ impl Conversation {
                 .pool
                 .send(terms, &self.asker, ticket, |out| split.write_part(request, part, out));
         }
+    }
+
+    fn about(&self, spec: &CommandSpec, request: &Request<'_>) -> About {
+        About { family: family(spec), muted: self.is_muted(), size: request.frame().len() }
     }
 
     fn terms(&self, spec: &CommandSpec, slot: Option<Slot>, request: &Request<'_>) -> Terms {
@@ -187,7 +191,7 @@ impl Conversation {
         request: &Request<'_>,
         rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
     ) {
-        let ticket = self.replies.expect_rewrite(family(spec), self.is_muted(), Box::new(rewrite));
+        let ticket = self.replies.expect_rewrite(self.about(spec, request), Box::new(rewrite));
         let terms = self.terms(spec, None, request);
         self.worker
             .pool
@@ -226,10 +230,14 @@ impl Conversation {
     }
 
     /// Whether the next request has to wait: for those before it, or because too much is under way.
-    pub(super) fn must_pause(&mut self) -> bool {
+    /// A session that `paused` for the latter goes on when half of it is done, so that it works in batches.
+    pub(super) fn must_pause(&mut self, paused: bool) -> bool {
         let limits = &self.worker.gateway.settings.limits;
+        let share = if paused { 2 } else { 1 };
         let (requests, bytes) = self.replies.waiting();
-        if requests >= limits.inflight_requests || bytes >= limits.inflight_bytes {
+        if requests >= (limits.inflight_requests / share).max(1)
+            || bytes >= limits.inflight_bytes / share
+        {
             return true;
         }
         let version = self.worker.pool.version();

@@ -80,7 +80,7 @@ impl Session {
             return self.close();
         }
         if self.paused {
-            if self.conversation.must_pause() {
+            if self.conversation.must_pause(true) {
                 self.conversation.watch();
                 return Poll::Pending;
             }
@@ -165,7 +165,7 @@ impl Session {
             if rest.is_empty() {
                 break;
             }
-            if self.conversation.must_pause() {
+            if self.conversation.must_pause(false) {
                 self.paused = true;
                 break;
             }
@@ -190,7 +190,7 @@ impl Session {
         let worker = self.conversation.worker().clone();
         let commands = worker.commands();
         while !self.closing && !self.input.is_empty() {
-            if self.conversation.must_pause() {
+            if self.conversation.must_pause(false) {
                 self.paused = true;
                 return;
             }

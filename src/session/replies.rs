@@ -26,6 +26,16 @@ const KEEP: usize = 16 << 10;
 /// The same once it has been idle for a while.
 const KEEP_IDLE: usize = 256;
 
+/// What is noted of a request that is about to be sent.
+#[derive(Clone, Copy)]
+pub(super) struct About {
+    pub(super) family: Family,
+    /// The client asked for no reply.
+    pub(super) muted: bool,
+    /// Bytes of the request.
+    pub(super) size: usize,
+}
+
 /// Turns a node's reply into the client's.
 pub(super) type Rewrite = Box<dyn FnOnce(&[u8], &mut Vec<u8>)>;
 
@@ -47,6 +57,8 @@ struct Place {
     family: Family,
     /// The client asked for no reply.
     muted: bool,
+    /// Bytes of the request.
+    size: u32,
     started: Micros,
 }
 
@@ -70,8 +82,9 @@ struct State {
     places: VecDeque<Place>,
     /// Number of the first place; wraps.
     first: u32,
-    /// Places whose reply is not complete.
+    /// Places whose reply is not complete, and the bytes of their requests.
     unsettled: usize,
+    unsettled_bytes: usize,
     /// Bytes that wait in places behind the first.
     waiting_bytes: usize,
     /// The first place's reply has left in part.
@@ -116,6 +129,7 @@ impl Replies {
             places: VecDeque::new(),
             first: 0,
             unsettled: 0,
+            unsettled_bytes: 0,
             waiting_bytes: 0,
             streaming: false,
             queued: false,
@@ -155,6 +169,7 @@ impl Replies {
                 content: Content::Ready(reply),
                 family,
                 muted,
+                size: 0,
                 started,
             });
             failed
@@ -165,25 +180,28 @@ impl Replies {
     }
 
     /// Makes a place for the reply of a request that is about to be sent.
-    pub(super) fn expect(&self, family: Family, muted: bool) -> Ticket {
-        self.place(Content::Waiting, family, muted)
+    pub(super) fn expect(&self, about: About) -> Ticket {
+        self.place(Content::Waiting, about)
     }
 
     /// The same for a request in parts.
-    pub(super) fn expect_merge(&self, family: Family, muted: bool, merge: Merge) -> Ticket {
-        self.place(Content::Merging(Box::new(merge)), family, muted)
+    pub(super) fn expect_merge(&self, about: About, merge: Merge) -> Ticket {
+        self.place(Content::Merging(Box::new(merge)), about)
     }
 
     /// The same for a reply that is rewritten.
-    pub(super) fn expect_rewrite(&self, family: Family, muted: bool, rewrite: Rewrite) -> Ticket {
-        self.place(Content::Rewriting(rewrite, Vec::new()), family, muted)
+    pub(super) fn expect_rewrite(&self, about: About, rewrite: Rewrite) -> Ticket {
+        self.place(Content::Rewriting(rewrite, Vec::new()), about)
     }
 
-    fn place(&self, content: Content, family: Family, muted: bool) -> Ticket {
+    fn place(&self, content: Content, about: About) -> Ticket {
         let mut state = self.state.borrow_mut();
         let place = state.first.wrapping_add(state.places.len() as u32);
-        state.places.push_back(Place { content, family, muted, started: self.clock.now() });
+        let About { family, muted, size } = about;
+        let size = size as u32;
+        state.places.push_back(Place { content, family, muted, size, started: self.clock.now() });
         state.unsettled += 1;
+        state.unsettled_bytes += size as usize;
         Ticket { place, part: 0 }
     }
 
@@ -201,7 +219,8 @@ impl Replies {
     /// Requests and bytes that wait to leave.
     pub(super) fn waiting(&self) -> (usize, usize) {
         let state = self.state.borrow();
-        (state.places.len(), state.waiting_bytes + state.out.len() - state.written)
+        let bytes = state.unsettled_bytes + state.waiting_bytes + state.out.len() - state.written;
+        (state.places.len(), bytes)
     }
 
     /// Whether requests were redirected or held since nothing was under way. Asked when nothing is, it is forgotten.
@@ -376,6 +395,7 @@ impl Replies {
         let elapsed = self.clock.now().saturating_sub(place.started) as u32;
         // An error is never streamed.
         let outcome = if streamed { Outcome::Ok } else { outcome(reply) };
+        state.unsettled_bytes = state.unsettled_bytes.saturating_sub(place.size as usize);
         self.metrics.request_settled(place.family, outcome, elapsed);
         let muted = place.muted;
         if index > 0 {
