@@ -1,7 +1,7 @@
 //! Decimal numbers as the protocol writes them: no plus sign, no leading zeros, no spaces.
 
 /// Most digits of a length that is read without looking for overflow.
-const LENGTH_DIGITS: usize = 18;
+pub(super) const LENGTH_DIGITS: usize = 18;
 
 /// A whole number in exactly the form in which the server would write it, as its `string2ll` reads
 /// it: `0`, `42`, `-7`, but not `+1`, `01`, `-0` or ` 1`.

@@ -280,10 +280,12 @@ impl RequestParser {
         too_long: ParseError,
     ) -> Result<Option<Line<'b>>, ParseError> {
         let rest = buffer.get(self.position..).unwrap_or_default();
-        let window = rest.get(..=limits.line_bytes).unwrap_or(rest);
+        // A line that the short way takes when it is complete must not be too long in pieces.
+        let most = limits.line_bytes.max(1 + number::LENGTH_DIGITS + 2);
+        let window = rest.get(..=most).unwrap_or(rest);
         let fresh = window.get(self.searched..).unwrap_or_default();
         let Some(found) = memchr::memchr(b'\r', fresh) else {
-            if window.len() > limits.line_bytes {
+            if window.len() > most {
                 return Err(too_long);
             }
             self.searched = window.len();

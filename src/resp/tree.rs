@@ -18,11 +18,11 @@ pub(super) enum Tree {
     Boolean(bool),
     BigNumber(String),
     Verbatim(String),
-    Array(Vec<Tree>, Form),
-    Set(Vec<Tree>, Form),
-    Push(Vec<Tree>),
-    Map(Vec<(Tree, Tree)>, Form),
-    Attributed(Vec<(Tree, Tree)>, Box<Tree>),
+    Array(Vec<Self>, Form),
+    Set(Vec<Self>, Form),
+    Push(Vec<Self>),
+    Map(Vec<(Self, Self)>, Form),
+    Attributed(Vec<(Self, Self)>, Box<Self>),
 }
 
 /// Whether an aggregate says how many elements it has.
