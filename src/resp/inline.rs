@@ -137,7 +137,8 @@ mod tests {
 
     #[test]
     fn lines_split_as_the_server_splits_them() {
-        let table: [(&[u8], Option<&[&[u8]]>); 24] = [
+        type Expected = Option<&'static [&'static [u8]]>;
+        let table: [(&[u8], Expected); 24] = [
             (b"", Some(&[])),
             (b" \t \x0b\x0c ", Some(&[])),
             (b"PING", Some(&[b"PING"])),

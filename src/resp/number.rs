@@ -34,33 +34,37 @@ pub fn integer(text: &[u8]) -> Option<i64> {
 #[must_use]
 pub(super) fn length_line(rest: &[u8]) -> Option<(usize, usize)> {
     // Nearly all lengths have one or two digits, so these are told apart without a loop.
-    match *rest.first_chunk()? {
-        [ones, b'\r', b'\n'] => digit(ones).map(|ones| (ones, 3)),
-        [b'0', ..] => None,
-        [tens, ones, b'\r'] if rest.get(3) == Some(&b'\n') => {
-            Some((digit(tens)? * 10 + digit(ones)?, 4))
+    let (value, used) = match rest.first_chunk() {
+        Some(&[ones @ b'0'..=b'9', b'\r', b'\n', _]) => (digit(ones), 3),
+        Some(&[tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', b'\n']) => {
+            (digit(tens) * 10 + digit(ones), 4)
         }
-        _ => long_length_line(rest),
-    }
+        _ => any_length_line(rest),
+    };
+    (used > 0).then_some((value, used))
 }
 
-#[inline]
-fn digit(byte: u8) -> Option<usize> {
-    let value = byte.wrapping_sub(b'0');
-    (value <= 9).then_some(usize::from(value))
-}
-
-fn long_length_line(rest: &[u8]) -> Option<(usize, usize)> {
+/// The same for lines of any length. It took no bytes if the line is something else: a pair of
+/// numbers comes back in registers, an option of one does not.
+fn any_length_line(rest: &[u8]) -> (usize, usize) {
     let mut value = 0_usize;
     for (index, byte) in rest.iter().take(LENGTH_DIGITS + 1).enumerate() {
-        if let Some(digit) = digit(*byte) {
+        let digit = digit(*byte);
+        if digit <= 9 {
             value = value.wrapping_mul(10).wrapping_add(digit);
             continue;
         }
-        let ended = *byte == b'\r' && index > 0 && rest.get(index + 1) == Some(&b'\n');
-        return ended.then_some((value, index + 2));
+        let padded = index > 1 && rest.first() == Some(&b'0');
+        let ended = *byte == b'\r' && rest.get(index + 1) == Some(&b'\n');
+        return if ended && index > 0 && !padded { (value, index + 2) } else { (0, 0) };
     }
-    None
+    (0, 0)
+}
+
+/// The value of a digit; above 9 for a byte that is none.
+#[inline]
+fn digit(byte: u8) -> usize {
+    usize::from(byte.wrapping_sub(b'0'))
 }
 
 /// How many digits a length takes when written.
@@ -102,7 +106,8 @@ mod tests {
 
     #[test]
     fn length_lines() {
-        let table: [(&[u8], Option<(usize, usize)>); 13] = [
+        type Expected = Option<(usize, usize)>;
+        let table: [(&[u8], Expected); 13] = [
             (b"0\r\n", Some((0, 3))),
             (b"3\r\nabc", Some((3, 3))),
             (b"512\r\n", Some((512, 5))),

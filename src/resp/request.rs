@@ -131,7 +131,11 @@ impl RequestParser {
         limits: &Limits,
         authenticated: bool,
     ) -> Result<Parsed, ParseError> {
-        while self.left > 0 {
+        loop {
+            self.take_usual(buffer, limits, authenticated);
+            if self.left == 0 {
+                break;
+            }
             let bulk = match self.bulk.take() {
                 Some(bulk) => bulk,
                 None => match self.read_length(buffer, limits, authenticated)? {
@@ -157,6 +161,36 @@ impl RequestParser {
         self.settled = true;
         self.refuse_browsers(buffer)?;
         Ok(Parsed::Request(self.position))
+    }
+
+    /// Takes the arguments that are complete and as usual, which is nearly always all of them. It
+    /// stops before anything else, and `read_length` says what is to be thought of that.
+    fn take_usual(&mut self, buffer: &[u8], limits: &Limits, authenticated: bool) {
+        let most = if authenticated { usize::MAX } else { UNAUTHENTICATED_BULK };
+        let most = limits.bulk_bytes.min(most);
+        if self.bulk.is_some() || buffer.len() > limits.request_bytes.min(u32::MAX as usize) {
+            return;
+        }
+        let mut rest = buffer.get(self.position..).unwrap_or_default();
+        while self.left > 0 {
+            let [b'$', after @ ..] = rest else { break };
+            let Some((length, used)) = number::length_line(after) else { break };
+            let Some((_, [b'\r', b'\n', next @ ..])) = after.split_at_checked(used + length) else {
+                break;
+            };
+            if length > most {
+                break;
+            }
+            let end = buffer.len() - next.len() - 2;
+            self.spans.push(((end - length) as u32, end as u32));
+            self.left -= 1;
+            rest = next;
+        }
+        let position = buffer.len() - rest.len();
+        if position > self.position {
+            self.position = position;
+            self.searched = 0;
+        }
     }
 
     fn parse_inline(&mut self, buffer: &[u8], limits: &Limits) -> Result<Parsed, ParseError> {

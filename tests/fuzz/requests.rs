@@ -38,7 +38,7 @@ fn events(bytes: &[u8], cuts: &[usize], limits: &Limits, authenticated: bool) ->
                 }
                 Ok(Parsed::Request(length)) => {
                     let request = parser.request(buffer);
-                    let arguments = request.args().map(<[u8]>::to_vec).collect();
+                    let arguments: Vec<_> = request.args().map(<[u8]>::to_vec).collect();
                     assert_canonical(request.frame(), &arguments);
                     events.push(Event::Request { length, arguments });
                     length
@@ -56,7 +56,7 @@ fn events(bytes: &[u8], cuts: &[usize], limits: &Limits, authenticated: bool) ->
 }
 
 /// A frame is forwarded as it is, so it must be exactly what would be written for its arguments.
-fn assert_canonical(frame: &[u8], arguments: &Vec<Vec<u8>>) {
+fn assert_canonical(frame: &[u8], arguments: &[Vec<u8>]) {
     let mut expected = Vec::new();
     write::command(&mut expected, arguments);
     assert_eq!(frame, expected);

@@ -214,6 +214,27 @@ fn a_request_that_outgrows_its_bound_ends_the_connection() {
 }
 
 #[test]
+fn bounds_hold_when_the_whole_request_is_there() {
+    let whole = frame(&["ECHO", &"x".repeat(20_000)]);
+    let exact = Limits { bulk_bytes: 20_000, request_bytes: whole.len(), ..Limits::default() };
+    let table = [
+        (exact, true, Ok(Parsed::Request(whole.len()))),
+        (exact, false, Err(ParseError::UnauthenticatedBulkLength)),
+        (Limits { bulk_bytes: 19_999, ..exact }, true, Err(ParseError::BulkLength)),
+        (Limits { request_bytes: whole.len() - 1, ..exact }, true, Err(ParseError::Hangup)),
+        (Limits { arguments: 1, ..exact }, true, Err(ParseError::MultibulkLength)),
+    ];
+    for (limits, authenticated, expected) in table {
+        let mut parser = RequestParser::new();
+        assert_eq!(parser.parse(&whole, &limits, authenticated), expected, "{limits:?}");
+        // What follows in the buffer belongs to other requests.
+        let twice = whole.repeat(2);
+        let mut parser = RequestParser::new();
+        assert_eq!(parser.parse(&twice, &limits, authenticated), expected, "{limits:?}");
+    }
+}
+
+#[test]
 fn texts_are_the_servers() {
     let table = [
         (ParseError::MultibulkLength, "invalid multibulk length"),
@@ -305,6 +326,16 @@ fn a_line_is_searched_once() {
             assert_eq!(parser.position + parser.searched, bytes.len());
         }
     }
+}
+
+#[test]
+fn a_search_starts_anew_with_every_line() {
+    // The line that was searched in vain is longer than the wrong one that comes next.
+    let rest = format!("{}\r\n$\r\n", "x".repeat(1000));
+    let refused = vec![Event::Refused(ParseError::BulkLength)];
+    let together = format!("\r\n{rest}");
+    assert_eq!(events(&[b"*2\r\n$1000", together.as_bytes()]), refused);
+    assert_eq!(events(&[b"*2\r\n$1000", b"\r\n", rest.as_bytes()]), refused);
 }
 
 #[test]
