@@ -57,11 +57,13 @@ impl Layout {
 
 impl fmt::Display for Layout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} primaries, {} replicas of each, from port {}",
-            self.masters, self.replicas, self.base_port
-        )
+        let count = |n: u16, one: &str, many: &str| match n {
+            1 => format!("1 {one}"),
+            n => format!("{n} {many}"),
+        };
+        let primaries = count(self.masters, "primary", "primaries");
+        let replicas = count(self.replicas, "replica", "replicas");
+        write!(f, "{primaries} with {replicas} each, from port {}", self.base_port)
     }
 }
 

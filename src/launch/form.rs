@@ -1,8 +1,7 @@
 //! From servers that run to a cluster that serves: slots given out, nodes met, replicas in step.
 
-use std::cell::RefCell;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::error::LaunchError;
 use super::folder::Layout;
@@ -29,6 +28,14 @@ struct View {
     rows: Vec<Row>,
 }
 
+/// What one node says of the slots.
+struct Seen {
+    by: u16,
+    served: u16,
+    /// A node serves requests only some time after it has seen every slot served.
+    usable: bool,
+}
+
 /// One line of `CLUSTER NODES`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Row {
@@ -41,6 +48,13 @@ struct Row {
     slots: Vec<String>,
 }
 
+/// Why a step of the way is not done.
+enum Missing {
+    /// It may be on the next look.
+    Yet(String),
+    Never(LaunchError),
+}
+
 impl Formation<'_> {
     /// Gives out the slots, introduces the nodes to each other and attaches the replicas. A formation
     /// that was cut off is taken up where it stands.
@@ -48,33 +62,43 @@ impl Formation<'_> {
         let mut links = self.links();
         self.await_answers(&mut links)?;
         for (index, link) in links.iter_mut().enumerate() {
-            self.give_slots(index, link)?;
+            self.wait(|| self.give_slots(index, link))?;
         }
-        self.introduce(&mut links)?;
-        self.attach_replicas(&mut links)
+        self.wait(|| self.introduce(&mut links))?;
+        let (primaries, replicas) = links.split_at_mut(usize::from(self.layout.masters));
+        let mut ids = Vec::new();
+        for primary in primaries {
+            ids.push(self.wait(|| Ok(self.view(primary)?.myself()?.id.clone()))?);
+        }
+        for (replica, id) in replicas.iter_mut().zip(ids.iter().cycle()) {
+            self.wait(|| self.attach(replica, id))?;
+        }
+        Ok(())
     }
 
     /// Waits until every node sees every slot served, all see the same cluster, and replicas are in step.
     pub(super) fn settle(&self) -> Result<(), LaunchError> {
         let mut links = self.links();
         self.await_answers(&mut links)?;
-        let shown = RefCell::new((None, None));
+        let mut shown = (None, None);
         self.wait(|| {
-            let covered = links.iter_mut().map(slots_seen).min().unwrap_or_default();
-            self.show(&mut shown.borrow_mut().0, covered, Progress::Slots { covered });
+            let seen: Vec<Seen> = links.iter_mut().map(Seen::by).collect();
+            let covered = seen.iter().map(|seen| seen.served).min().unwrap_or_default();
+            self.show(&mut shown.0, covered, Progress::Slots { covered });
             if covered < SLOTS {
-                return Some(format!(
-                    "{covered} of {SLOTS} slots are served as every node sees it"
-                ));
+                return Err(yet(format!("every node sees {covered} of {SLOTS} slots served")));
+            }
+            if let Some(seen) = seen.iter().find(|seen| !seen.usable) {
+                return Err(yet(format!("node {} does not serve requests yet", seen.by)));
             }
             let lagging: Vec<String> = links.iter_mut().filter_map(lag).collect();
             let total = self.layout.nodes().saturating_sub(self.layout.masters);
             let in_step = total.saturating_sub(u16::try_from(lagging.len()).unwrap_or(u16::MAX));
-            self.show(&mut shown.borrow_mut().1, in_step, Progress::Replicas { in_step, total });
+            self.show(&mut shown.1, in_step, Progress::Replicas { in_step, total });
             if !lagging.is_empty() {
-                return Some(lagging.join(", "));
+                return Err(yet(lagging.join(", ")));
             }
-            self.disagreement(&mut links)
+            self.agree(&mut links)
         })
     }
 
@@ -83,25 +107,12 @@ impl Formation<'_> {
     }
 
     fn await_answers(&self, links: &mut [Link]) -> Result<(), LaunchError> {
-        self.wait(|| {
-            links.iter_mut().find_map(|link| match link.ask(&["PING"]) {
-                Ok(_) => None,
-                Err(Silence::Away(error)) => {
-                    Some(format!("node {} does not answer ({error})", link.port))
-                }
-                Err(Silence::Refused(text)) => {
-                    // Loading takes as long as it takes: while the share grows, the start is not stalled.
-                    let info = link.ask(&["INFO", "persistence"]).unwrap_or_default();
-                    let share = field(&info, "loading_loaded_perc").unwrap_or("?");
-                    Some(format!("node {} is not ready, {share} % loaded ({text})", link.port))
-                }
-            })
-        })
+        self.wait(|| links.iter_mut().try_for_each(awake))
     }
 
-    fn give_slots(&self, index: usize, link: &mut Link) -> Result<(), LaunchError> {
+    fn give_slots(&self, index: usize, link: &mut Link) -> Result<(), Missing> {
         let view = self.view(link)?;
-        let Some(myself) = view.myself() else { return Ok(()) };
+        let myself = view.myself()?;
         let share = share_of(index, self.layout.masters);
         let wanted: Vec<String> =
             share.map(|(first, last)| range(first, last)).into_iter().collect();
@@ -109,109 +120,97 @@ impl Formation<'_> {
             return Ok(());
         }
         let (Some((first, last)), true) = (share, myself.slots.is_empty()) else {
-            let found =
-                format!("node {} serves {}, not {}", link.port, list(&myself.slots), list(&wanted));
-            return Err(LaunchError::HalfFormed {
+            let (port, has, wants) = (link.port, list(&myself.slots), list(&wanted));
+            let found = vec![format!("node {port} serves {has}, not {wants}")];
+            return Err(Missing::Never(LaunchError::HalfFormed {
                 dir: self.folder.to_owned(),
-                found: vec![found],
-            });
+                found,
+            }));
         };
         if view.rows.len() == 1 && myself.epoch == 0 {
             // Epochs that differ from the start spare the nodes from settling on who is newer.
-            self.tell(link, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])?;
+            self.ask(link, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])?;
         }
-        self.tell(link, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])
+        self.ask(link, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])?;
+        Ok(())
     }
 
     /// Every node is told of those that it does not know, until all know all.
-    fn introduce(&self, links: &mut [Link]) -> Result<(), LaunchError> {
-        self.wait(|| {
-            let mut strangers = 0;
-            for link in links.iter_mut() {
-                let Ok(text) = link.ask(&["CLUSTER", "NODES"]) else {
-                    return Some(no_answer(link));
-                };
-                let view = View::read(&text);
-                strangers += view.rows.iter().filter(|row| row.is("handshake")).count();
-                for port in self.layout.ports().filter(|port| !view.knows(*port)) {
-                    strangers += 1;
-                    // Asked again on the next look if it was lost; asking twice does no harm.
-                    let _ = link.ask(&["CLUSTER", "MEET", "127.0.0.1", &port.to_string()]);
-                }
+    fn introduce(&self, links: &mut [Link]) -> Result<(), Missing> {
+        let mut left = 0;
+        for link in links {
+            let view = self.view(link)?;
+            left += view.rows.iter().filter(|row| row.is("handshake")).count();
+            for port in self.layout.ports().filter(|port| !view.knows(*port)) {
+                left += 1;
+                // Asked again on the next look if it was lost; asking twice does no harm.
+                self.ask(link, &["CLUSTER", "MEET", "127.0.0.1", &port.to_string()])?;
             }
-            (strangers > 0)
-                .then(|| format!("the nodes have yet to meet ({strangers} introductions left)"))
-        })
+        }
+        if left == 0 {
+            return Ok(());
+        }
+        Err(yet(format!("the nodes have yet to meet ({left} introductions left)")))
     }
 
-    fn attach_replicas(&self, links: &mut [Link]) -> Result<(), LaunchError> {
-        let (primaries, replicas) = links.split_at_mut(usize::from(self.layout.masters));
-        let mut ids = Vec::new();
-        for primary in primaries {
-            ids.extend(self.view(primary)?.myself().map(|row| row.id.clone()));
+    fn attach(&self, replica: &mut Link, id: &str) -> Result<(), Missing> {
+        if self.view(replica)?.myself()?.primary == "-" {
+            self.ask(replica, &["CLUSTER", "REPLICATE", id])?;
         }
-        for (replica, id) in replicas.iter_mut().zip(ids.iter().cycle()) {
-            if self.view(replica)?.myself().is_some_and(|row| row.primary == "-") {
-                self.tell(replica, &["CLUSTER", "REPLICATE", id])?;
+        Ok(())
+    }
+
+    /// Whether all nodes see one and the same healthy cluster.
+    fn agree(&self, links: &mut [Link]) -> Result<(), Missing> {
+        let mut first: Option<Vec<Row>> = None;
+        for link in links {
+            let text = link.ask(&["CLUSTER", "NODES"]).map_err(|_| yet(no_answer(link)))?;
+            let view = View::read(&text);
+            if view.rows.len() != usize::from(self.layout.nodes()) {
+                return Err(yet(format!("node {} knows {} nodes", link.port, view.rows.len())));
+            }
+            if let Some(row) = view.rows.iter().find(|row| row.is_in_trouble()) {
+                let flags = row.flags.join(",");
+                return Err(yet(format!("node {} sees node {} as {flags}", link.port, row.port)));
+            }
+            let shape = view.shape();
+            if *first.get_or_insert_with(|| shape.clone()) != shape {
+                return Err(yet(format!("node {} has yet to learn who serves what", link.port)));
             }
         }
         Ok(())
     }
 
-    /// What keeps the nodes from seeing one and the same healthy cluster.
-    fn disagreement(&self, links: &mut [Link]) -> Option<String> {
-        let mut first: Option<Vec<Row>> = None;
-        for link in links {
-            let Ok(text) = link.ask(&["CLUSTER", "NODES"]) else { return Some(no_answer(link)) };
-            let view = View::read(&text);
-            if view.rows.len() != usize::from(self.layout.nodes()) {
-                return Some(format!("node {} knows {} nodes", link.port, view.rows.len()));
-            }
-            if let Some(row) = view.rows.iter().find(|row| row.is_in_trouble()) {
-                return Some(format!(
-                    "node {} sees node {} as {}",
-                    link.port,
-                    row.port,
-                    row.flags.join(",")
-                ));
-            }
-            let shape = view.shape();
-            if *first.get_or_insert_with(|| shape.clone()) != shape {
-                return Some(format!("node {} has yet to learn who serves what", link.port));
-            }
-        }
-        None
+    fn view(&self, link: &mut Link) -> Result<View, Missing> {
+        self.ask(link, &["CLUSTER", "NODES"]).map(|text| View::read(&text))
     }
 
-    fn view(&self, link: &mut Link) -> Result<View, LaunchError> {
-        let words = ["CLUSTER", "NODES"];
-        let text = link.ask(&words).map_err(|silence| self.refusal(link.port, &words, silence))?;
-        Ok(View::read(&text))
-    }
-
-    fn tell(&self, link: &mut Link, words: &[&str]) -> Result<(), LaunchError> {
-        link.ask(words).map(drop).map_err(|silence| self.refusal(link.port, words, silence))
-    }
-
-    /// A node that is gone explains itself better in its log than by not answering.
-    fn refusal(&self, port: u16, words: &[&str], silence: Silence) -> LaunchError {
-        let reply = match silence {
-            Silence::Refused(text) => text,
-            Silence::Away(error) => match self.nodes.first_death() {
-                Some(death) => return death.into(),
-                None => error.to_string(),
-            },
-        };
-        LaunchError::Refused { port, command: words.join(" "), reply, dir: self.folder.to_owned() }
+    /// A node that is silent is asked again, together with all that led to the question; one that refuses
+    /// will not change its mind.
+    fn ask(&self, link: &mut Link, words: &[&str]) -> Result<String, Missing> {
+        let port = link.port;
+        link.ask(words).map_err(|silence| match silence {
+            Silence::Away(error) => yet(format!("node {port} does not answer ({error})")),
+            Silence::Refused(reply) => Missing::Never(LaunchError::Refused {
+                port,
+                command: words.join(" "),
+                reply,
+                dir: self.folder.to_owned(),
+            }),
+        })
     }
 
     /// Looks again and again until nothing is missing. What is missing is a sentence; as long as that
     /// changes, the start makes progress.
-    fn wait(&self, mut missing: impl FnMut() -> Option<String>) -> Result<(), LaunchError> {
+    fn wait<T>(&self, mut look: impl FnMut() -> Result<T, Missing>) -> Result<T, LaunchError> {
         let mut state = String::new();
-        let mut deadline: Instant = now() + STALLED;
+        let mut deadline = now() + STALLED;
         loop {
-            let Some(found) = missing() else { return Ok(()) };
+            let found = match look() {
+                Ok(done) => return Ok(done),
+                Err(Missing::Never(error)) => return Err(error),
+                Err(Missing::Yet(found)) => found,
+            };
             if (self.interrupted)() {
                 return Err(LaunchError::Interrupted);
             }
@@ -237,13 +236,24 @@ impl Formation<'_> {
     }
 }
 
+impl Seen {
+    /// A node that does not answer sees nothing.
+    fn by(link: &mut Link) -> Self {
+        let info = link.ask(&["CLUSTER", "INFO"]).unwrap_or_default();
+        let served = field(&info, "cluster_slots_ok").and_then(|count| count.parse().ok());
+        let usable = field(&info, "cluster_state") == Some("ok");
+        Self { by: link.port, served: served.unwrap_or(0), usable }
+    }
+}
+
 impl View {
     fn read(text: &str) -> Self {
         Self { rows: text.lines().filter_map(Row::read).collect() }
     }
 
-    fn myself(&self) -> Option<&Row> {
-        self.rows.iter().find(|row| row.is("myself"))
+    fn myself(&self) -> Result<&Row, Missing> {
+        let found = self.rows.iter().find(|row| row.is("myself"));
+        found.ok_or_else(|| yet("a node does not know itself".to_owned()))
     }
 
     fn knows(&self, port: u16) -> bool {
@@ -287,12 +297,20 @@ impl Row {
     }
 }
 
-/// How many slots the node sees served; none before it considers the cluster usable.
-fn slots_seen(link: &mut Link) -> u16 {
-    let Ok(info) = link.ask(&["CLUSTER", "INFO"]) else { return 0 };
-    let served = field(&info, "cluster_slots_ok").and_then(|count| count.parse().ok()).unwrap_or(0);
-    let usable = field(&info, "cluster_state") == Some("ok");
-    if usable { served } else { served.min(SLOTS.saturating_sub(1)) }
+/// Whether the node answers, and has all its data.
+fn awake(link: &mut Link) -> Result<(), Missing> {
+    match link.ask(&["PING"]) {
+        Ok(_) => Ok(()),
+        Err(Silence::Away(error)) => {
+            Err(yet(format!("node {} does not answer ({error})", link.port)))
+        }
+        Err(Silence::Refused(text)) => {
+            // Loading takes as long as it takes: while the share grows, the start is not stalled.
+            let info = link.ask(&["INFO", "persistence"]).unwrap_or_default();
+            let share = field(&info, "loading_loaded_perc").unwrap_or("?");
+            Err(yet(format!("node {} is not ready, {share} % loaded ({text})", link.port)))
+        }
+    }
 }
 
 /// What a replica lacks; nothing for a primary.
@@ -303,6 +321,10 @@ fn lag(link: &mut Link) -> Option<String> {
     }
     let copied = field(&info, "master_sync_read_bytes").unwrap_or("0");
     Some(format!("replica {} is not in step yet ({copied} bytes copied)", link.port))
+}
+
+fn yet(text: String) -> Missing {
+    Missing::Yet(text)
 }
 
 fn no_answer(link: &Link) -> String {

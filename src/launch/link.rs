@@ -59,11 +59,13 @@ impl Link {
         let (mut reply, mut scanner) = (Vec::new(), ReplyScanner::new());
         let mut piece = [0; PIECE];
         loop {
-            let read = stream.read(&mut piece)?;
-            if read == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+            match stream.read(&mut piece) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(read) => reply.extend(piece.iter().take(read)),
+                // A Ctrl-C; whoever asks will notice it.
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
             }
-            reply.extend(piece.iter().take(read));
             if let Some(end) = scanner.scan(&reply).map_err(io::Error::other)? {
                 reply.truncate(end);
                 return Ok(reply);
