@@ -206,11 +206,11 @@ fn a_killed_gateway_leaves_no_node_and_a_folder_to_go_on_with() {
     let nodes = running_nodes(&options);
     gateway.0.kill().unwrap();
     assert_eq!(gateway.end().signal(), Some(9), "it ended before it was killed");
+
+    let cluster = LocalCluster::start(&options, &|_| {}).unwrap();
     for node in nodes {
         wait_for("an orphan to end", || !Path::new(&format!("/proc/{node}")).exists());
     }
-
-    let cluster = LocalCluster::start(&options, &|_| {}).unwrap();
     assert_eq!(on_owner(&cluster.addresses(), "SET k v"), "+OK");
 }
 
@@ -229,6 +229,29 @@ fn ctrl_c_ends_the_nodes_and_removes_a_temporary_folder() {
     }
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn a_start_that_cannot_be_ends_with_its_status() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let base = free_ports(6).to_string();
+    let on_a_node = format!("127.0.0.1:{base}");
+    for (arguments, status, expected) in [
+        (vec!["--base-port", "60000"], 2, "choose --base-port 55530 or lower"),
+        (vec!["--masters", "0"], 2, "at least one primary"),
+        (vec!["--base-port", &base, "--listen", &on_a_node], 2, "is wanted twice"),
+        (vec!["--base-port", &base, "--listen", &taken], 1, "choose another address with --listen"),
+    ] {
+        let admin = format!("127.0.0.1:{}", free_ports(1));
+        let mut command = Command::new(SLOTWAY);
+        command.args(["up", "--ephemeral", "--admin", &admin]).args(&arguments);
+        let output = command.output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {text}");
+        assert!(text.contains(expected), "{arguments:?}: {text}");
+        assert!(output.stdout.is_empty(), "{arguments:?} wrote on standard output");
+    }
 }
 
 /// What a start has shown so far.

@@ -28,7 +28,7 @@ pub enum LaunchError {
         highest: u32,
     },
     /// Somebody else listens on a port.
-    #[error("port {port} ({role}) is taken{}; {}", held(.holder.as_ref()), cure_for(*.role, .holder.as_ref()))]
+    #[error("port {port} ({role}) is taken{}; {}", held(.holder.as_ref()), cure_for(*.role, *.port, .holder.as_ref()))]
     PortTaken {
         /// The port.
         port: u16,
@@ -176,16 +176,22 @@ fn process(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 
-fn cure_for(role: Use, holder: Option<&Holder>) -> String {
+fn cure_for(role: Use, port: u16, holder: Option<&Holder>) -> String {
+    // Killed, the server that comes with a package is started again by the system.
+    const PACKAGED: u16 = 6379;
+    let stop = match holder {
+        _ if port == PACKAGED => "stop what listens there (a server that the system runs: \
+                                  systemctl disable --now redis-server)"
+            .to_owned(),
+        Some(holder) => format!("stop that process (kill {})", holder.pid),
+        None => "find who has it with `ss -ltnp`".to_owned(),
+    };
     let elsewhere = match role {
         Use::Node | Use::Bus => "choose another --base-port",
         Use::Gateway => "choose another address with --listen",
         Use::Admin => "choose another address with --admin",
     };
-    match holder {
-        Some(holder) => format!("stop that process (kill {}), or {elsewhere}", holder.pid),
-        None => format!("find who has it with `ss -ltnp`, or {elsewhere}"),
-    }
+    format!("{stop}, or {elsewhere}")
 }
 
 fn indented(lines: &[String]) -> String {

@@ -1,8 +1,9 @@
 //! The folder that a local cluster lives in: who may use it, what it holds, and what each node needs in it.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::{self, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -118,7 +119,12 @@ impl Folder {
             (None, Some(dir)) => absolute(dir)?,
             (None, None) => default_folder(layout.base_port)?,
         };
-        std::fs::create_dir_all(&path)
+        // What the cluster stores is its user's own business.
+        let mut private = DirBuilder::new();
+        private
+            .recursive(true)
+            .mode(0o700)
+            .create(&path)
             .map_err(LaunchError::system(format_args!("make the folder {}", path.display())))?;
         let lock = lock(&path)?;
         let mut folder = Self { path, layout, formed: false, temporary, _lock: lock };
@@ -249,7 +255,7 @@ fn default_folder(base_port: u16) -> Result<PathBuf, LaunchError> {
 }
 
 fn temporary_folder() -> Result<TempDir, LaunchError> {
-    remove_abandoned();
+    remove_abandoned(&std::env::temp_dir());
     tempfile::Builder::new()
         .prefix(TEMPORARY)
         .tempdir()
@@ -257,8 +263,8 @@ fn temporary_folder() -> Result<TempDir, LaunchError> {
 }
 
 /// Removes temporary folders of earlier runs that were killed: nobody holds their locks.
-fn remove_abandoned() {
-    let Ok(entries) = std::fs::read_dir(std::env::temp_dir()) else { return };
+fn remove_abandoned(parent: &Path) {
+    let Ok(entries) = std::fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
         if !entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
             continue;
@@ -375,6 +381,30 @@ mod tests {
             "{",
         ] {
             assert_eq!(Marker::read(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn removes_temporary_folders_that_nobody_uses() {
+        let parent = tempfile::tempdir().unwrap();
+        let old = std::time::SystemTime::now() - ABANDONED_AFTER * 2;
+        let mut held = Vec::new();
+        for (name, locked, age, kept) in [
+            ("slotway-up-abandoned", false, Some(old), false),
+            ("slotway-up-in-use", true, Some(old), true),
+            ("slotway-up-young", false, Some(std::time::SystemTime::now()), true),
+            ("slotway-up-without-lock", false, None, true),
+            ("something-else", false, Some(old), true),
+        ] {
+            let dir = parent.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            if let Some(age) = age {
+                let file = lock(&dir).unwrap();
+                file.set_modified(age).unwrap();
+                held.extend(locked.then_some(file));
+            }
+            remove_abandoned(parent.path());
+            assert_eq!(dir.exists(), kept, "{name}");
         }
     }
 

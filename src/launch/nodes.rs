@@ -219,7 +219,12 @@ impl Keeper {
                 self.look_after();
                 let _ = reply.send(self.nodes.iter_mut().find_map(|node| node.death.take()));
             }
-            Order::Heal => self.healing = true,
+            Order::Heal => {
+                self.healing = true;
+                // One may have ended after the last question about it.
+                let ended = self.nodes.iter_mut().filter(|node| node.death.is_some());
+                ended.for_each(Node::plan_again);
+            }
             Order::Stop { .. } => {}
         }
     }
