@@ -25,7 +25,7 @@ pub use super::question::try_cluster;
 
 /// Nodes asked at once.
 const ASKED_AT_ONCE: usize = 3;
-/// When one working node has answered, the others of the round get this much longer.
+/// When one node has answered, the others get this much longer.
 const GRACE: Duration = Duration::from_millis(50);
 /// Time between two looks while slots are not served or their primaries are in doubt.
 const UNSETTLED: Duration = Duration::from_millis(500);
@@ -39,7 +39,8 @@ const LEAST: Duration = Duration::from_millis(10);
 pub struct Wanted {
     /// What happened.
     pub reason: Reason,
-    /// Address to dial of a node that the topology may not know yet; it is asked first.
+    /// Address to dial of the node concerned. One that a redirection named is asked first: the topology may not know
+    /// it yet.
     pub heard_of: Option<Arc<str>>,
 }
 
@@ -107,7 +108,8 @@ impl Refresher {
         Self { settings, topology, contacts: HashMap::new(), asking: JoinSet::new(), failures: 0 }
     }
 
-    /// Asks until a working node has answered, or a fair number of nodes has been tried.
+    /// Asks until a working node has answered, or any node when none of the first ones worked, or a fair number of
+    /// nodes has been tried.
     async fn look(&mut self, heard_of: &[Arc<str>]) -> Vec<View> {
         // Answers that came too late for the look they belong to only give their connections back.
         while let Some(late) = self.asking.try_join_next() {
@@ -115,10 +117,12 @@ impl Refresher {
         }
         self.forget_strangers();
         let mut views = Vec::new();
-        for batch in self.batches(heard_of) {
+        for (turn, batch) in self.batches(heard_of).into_iter().enumerate() {
             batch.iter().for_each(|address| self.ask(address));
             self.listen(batch.into_iter().collect(), &mut views).await;
-            if views.iter().any(|view| view.healthy) {
+            // When the whole cluster is down there is no working node to be found.
+            let enough = turn > 0 && !views.is_empty();
+            if enough || views.iter().any(|view| view.healthy) {
                 break;
             }
         }
@@ -174,7 +178,7 @@ impl Refresher {
         contact.question = Some(question.id());
     }
 
-    /// Waits until everybody in `awaited` has answered or failed; not much longer once a working node answered.
+    /// Waits until everybody in `awaited` has answered or failed; not much longer once somebody answered.
     async fn listen(&mut self, mut awaited: HashSet<Arc<str>>, views: &mut Vec<View>) {
         let mut deadline = None;
         while !awaited.is_empty() {
@@ -188,7 +192,7 @@ impl Refresher {
             if !awaited.remove(&address) {
                 continue;
             }
-            if view.as_ref().is_some_and(|view| view.healthy) {
+            if view.is_some() {
                 deadline.get_or_insert_with(|| Instant::now() + GRACE);
             }
             views.extend(view);
@@ -239,18 +243,10 @@ impl Refresher {
     /// Publishes what the views change, if anything.
     fn publish(&self, views: &[View]) -> Option<Arc<Topology>> {
         let published = self.topology.load_full();
-        let next = Arc::new(
-            merge_views(views, &published).filter(|next| next.version != published.version)?,
-        );
+        let next =
+            merge_views(views, &published).filter(|next| next.version != published.version)?;
+        let next = Arc::new(next);
         self.topology.store(next.clone());
-        let (shards, slots) = (next.shards().len(), next.covered());
-        tracing::info!(
-            version = next.version,
-            epoch = next.epoch,
-            shards,
-            slots,
-            "the cluster has changed"
-        );
         Some(next)
     }
 
@@ -287,7 +283,7 @@ fn spread(time: Duration) -> Duration {
     time.mul_f64(0.875 + fastrand::f64() / 4.0)
 }
 
-/// Waits for a message or the time. Answers the addresses that messages named.
+/// Waits for a message or the time. Answers the addresses to ask first.
 async fn rest(pause: Pause, wanted: &mut mpsc::Receiver<Wanted>) -> Vec<Arc<str>> {
     let first = tokio::select! {
         () = sleep_until(pause.most) => None,
@@ -296,15 +292,16 @@ async fn rest(pause: Pause, wanted: &mut mpsc::Receiver<Wanted>) -> Vec<Arc<str>
             Some(first)
         }
     };
-    let mut heard_of = Vec::new();
     let rest = std::iter::from_fn(|| wanted.try_recv().ok());
-    for Wanted { reason, heard_of: address } in first.into_iter().chain(rest) {
-        tracing::debug!(?reason, node = address.as_deref(), "a look at the cluster is wanted");
-        if let Some(address) =
-            address.filter(|address| heard_of.len() < ASKED_AT_ONCE && !heard_of.contains(address))
-        {
-            heard_of.push(address);
-        }
+    let mut ask_first: Vec<Arc<str>> = Vec::new();
+    for Wanted { reason, heard_of } in first.into_iter().chain(rest) {
+        tracing::debug!(?reason, node = heard_of.as_deref(), "a look at the cluster is wanted");
+        // A lost node is no good to ask, and one that is known is asked as well.
+        let named = heard_of.filter(|named| reason == Reason::Moved && !ask_first.contains(named));
+        ask_first.extend(named.filter(|_| ask_first.len() + 1 < ASKED_AT_ONCE));
     }
-    heard_of
+    ask_first
 }
+
+#[cfg(test)]
+mod tests;
