@@ -1,6 +1,6 @@
 //! What the operating system says a process has cost: CPU time and resident memory.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use crate::wait::read;
@@ -46,6 +46,11 @@ impl Usage {
 }
 
 impl Spent {
+    /// User and system time together.
+    pub(crate) fn total(self) -> f64 {
+        self.user + self.system
+    }
+
     /// The time for each of so many requests.
     pub(crate) fn divided_by(self, requests: u64) -> Self {
         let requests = requests.max(1) as f64;
@@ -76,6 +81,20 @@ fn ticks(pid: u32) -> Result<(u64, u64)> {
     let user = times.next().context("no user time")??;
     let system = times.next().context("no system time")??;
     Ok((user, system))
+}
+
+/// CPU time in microseconds that all cores have spent working, since the machine began: the first
+/// line of `/proc/stat` without its idle times (proc(5)).
+pub(crate) fn machine_micros() -> Result<f64> {
+    let stat = read("/proc/stat")?;
+    let line = stat.lines().next().context("an empty /proc/stat")?;
+    let ticks = line.split_ascii_whitespace().skip(1).take(8).map(str::parse::<u64>);
+    let ticks = ticks.collect::<Result<Vec<u64>, _>>()?;
+    let &[user, nice, system, _idle, _waiting, interrupts, soft, steal] = ticks.as_slice() else {
+        bail!("an unknown format of /proc/stat: {line}");
+    };
+    let busy = user + nice + system + interrupts + soft + steal;
+    Ok(busy as f64 * 1e6 / rustix::param::clock_ticks_per_second() as f64)
 }
 
 /// Resident memory of a process in bytes.

@@ -103,6 +103,11 @@ impl Exchange {
     /// Sends it on a blocking connection and checks what comes back.
     pub(crate) fn run(&self, mut connection: &TcpStream) -> Result<()> {
         connection.write_all(&self.request)?;
+        self.receive(connection)
+    }
+
+    /// Waits for the replies on a blocking connection and checks them.
+    pub(crate) fn receive(&self, mut connection: &TcpStream) -> Result<()> {
         let mut seen = 0;
         let mut scratch = vec![0; self.reply.len()];
         while seen < self.reply.len() {

@@ -75,8 +75,18 @@ const PLAIN: Load = Load {
     placements: &[One, Spread],
 };
 
-/// Connections that stay after one GET, the load that measures memory.
-pub(crate) const IDLE: &str = "idle";
+/// How idle connections came to be, which decides how much memory has been touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Opening {
+    /// Each after the one before it had its reply.
+    InTurn,
+    /// All connect, then all ask.
+    AtOnce,
+}
+
+/// The loads that measure memory: connections that stay after one GET each.
+pub(crate) const IDLE: &[(&str, Opening)] =
+    &[("idle", Opening::InTurn), ("idle-burst", Opening::AtOnce)];
 
 #[rustfmt::skip]
 pub(crate) const LOADS: &[Load] = &[
@@ -94,6 +104,22 @@ pub(crate) const LOADS: &[Load] = &[
     Load { name: "mset-10", keys: 10, verb: Verb::Set, placements: &[Spread], ..PLAIN },
     Load { name: "mget-100", keys: 100, placements: &[Spread], ..PLAIN },
 ];
+
+/// Every load's name and what it is, in the order of the report.
+pub(crate) fn described() -> impl Iterator<Item = (&'static str, String)> {
+    let driven = LOADS.iter().map(|load| (load.name, load.description()));
+    driven.chain(IDLE.iter().map(|(name, opening)| (*name, opening.description().to_owned())))
+}
+
+impl Opening {
+    /// What it is, in words.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::InTurn => "connections kept after one GET each, opened and used one by one",
+            Self::AtOnce => "connections kept after one GET each, all of them asked at once",
+        }
+    }
+}
 
 impl Load {
     /// What it is, in words.

@@ -32,10 +32,10 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Parser as _;
 
 use crate::cpu::Cores;
-use crate::loads::LOADS;
+use crate::loads::described;
 use crate::options::Options;
 use crate::peers::{Name, Program};
-use crate::report::Report;
+use crate::report::{Measurement, Report};
 
 /// Where `--write-results` writes.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md");
@@ -43,10 +43,7 @@ const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md")
 fn main() -> Result<()> {
     let options = Options::parse();
     if options.list {
-        for load in LOADS {
-            say(&format!("{:<10} {}", load.name, load.description()))?;
-        }
-        return say("idle       connections that stay after one GET each");
+        return described().try_for_each(|(name, text)| say(&format!("{name:<10} {text}")));
     }
     if !options.bench {
         return say("This measures; run it with: cargo bench --bench side_by_side -- --help");
@@ -59,7 +56,7 @@ fn main() -> Result<()> {
     let server = server.with_context(|| missing(&options, Name::Direct))?;
     let programs = find(&options)?;
     let measurements = run::rounds(&options, cores, &programs)?;
-    let about = about(&options, cores, &server, &programs);
+    let about = about(&options, cores, &server, &programs, &measurements);
     let report = Report::new(about, options.base, measurements);
     say(&format!("\n{}", report.plain()))?;
     if let Some(file) = &options.json {
@@ -96,6 +93,7 @@ fn about(
     cores: Cores,
     server: &Program,
     programs: &[Program],
+    measurements: &[Measurement],
 ) -> BTreeMap<&'static str, String> {
     let first_line = |command: &mut Command| {
         let output = command.output().map(|output| output.stdout).unwrap_or_default();
@@ -115,6 +113,7 @@ fn about(
         ("cores", format!("{} ({model}), {division}", cores.count())),
         ("rounds", format!("{} of {} s each", options.rounds, options.seconds)),
         ("nodes", server.version.clone()),
+        ("other work on the machine", report::others(measurements)),
     ]);
     for program in programs.iter().filter(|program| program.name != Name::Direct) {
         about.insert(program.name.word(), program.version.clone());

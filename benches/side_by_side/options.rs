@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use crate::loads::{IDLE, LOADS, Load, Placement};
+use crate::loads::{IDLE, LOADS, Load, Opening, Placement, described};
 use crate::peers::Name;
 
 /// slotway beside its peers: the same load through each of them, in interleaved rounds.
@@ -39,7 +39,7 @@ pub(crate) struct Options {
     /// Whether the proxies get a core of their own, the generator and the nodes the rest
     #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
     pub(crate) pin: bool,
-    /// Connections of the idle load
+    /// Connections of the idle loads
     #[arg(long, default_value_t = 10_000)]
     pub(crate) connections: usize,
     /// Write everything to this file, too
@@ -75,17 +75,16 @@ impl Options {
     /// The chosen loads.
     pub(crate) fn loads(&self) -> Result<Vec<&'static Load>> {
         for wanted in &self.only {
-            let known = LOADS.iter().map(|load| load.name).chain([IDLE]);
-            if !known.into_iter().any(|name| matches(wanted, name)) {
+            if !described().any(|(name, _)| matches(wanted, name)) {
                 bail!("no load is called {wanted}: see --list");
             }
         }
         Ok(LOADS.iter().filter(|load| self.wants(load.name)).collect())
     }
 
-    /// Whether the idle connections are measured.
-    pub(crate) fn idle(&self) -> bool {
-        self.wants(IDLE)
+    /// The chosen loads of idle connections.
+    pub(crate) fn idle(&self) -> impl Iterator<Item = (&'static str, Opening)> {
+        IDLE.iter().copied().filter(|(name, _)| self.wants(name))
     }
 
     /// Where a peer's program is; nothing is started for direct clients.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use crate::wait::{go_on, now, pause};
 
@@ -41,8 +41,9 @@ impl Process {
         let end = now() + START;
         loop {
             go_on()?;
-            let ended = self.child.try_wait()?;
-            ensure!(ended.is_none(), "{} ended: {}", self.name, self.last_words());
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended, {status}: {}", self.name, self.last_words());
+            }
             match attempt() {
                 Ok(found) => return Ok(found),
                 Err(error) if now() >= end => {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::loads::{IDLE, LOADS, Placement};
+use crate::loads::{LOADS, Placement, described};
 use crate::peers::Name;
 
 /// The figures of one measurement, or the medians of several.
@@ -29,6 +29,9 @@ pub(crate) struct Figures {
     /// CPU time of the load generator for each request: what the measuring itself costs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) generator_us: Option<f64>,
+    /// Share of the machine's CPU time that went to nobody of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) others_share: Option<f64>,
     /// Median latency above that of clients without a proxy in the same round.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) added_p50_us: Option<f64>,
@@ -49,6 +52,7 @@ const FIELDS: &[Field] = &[
     (|it| it.proxy_system_us, |it| &mut it.proxy_system_us),
     (|it| it.nodes_us, |it| &mut it.nodes_us),
     (|it| it.generator_us, |it| &mut it.generator_us),
+    (|it| it.others_share, |it| &mut it.others_share),
     (|it| it.added_p50_us, |it| &mut it.added_p50_us),
     (|it| it.kib_per_connection, |it| &mut it.kib_per_connection),
 ];
@@ -102,7 +106,7 @@ impl Report {
         add_latencies(&mut measurements);
         let mut groups: BTreeMap<(usize, Placement, Name), Vec<&Measurement>> = BTreeMap::new();
         for it in &measurements {
-            let place = LOADS.iter().position(|load| load.name == it.load).unwrap_or(LOADS.len());
+            let place = described().position(|(name, _)| name == it.load).unwrap_or(usize::MAX);
             groups.entry((place, it.keys, it.peer)).or_default().push(it);
         }
         let summaries = groups
@@ -149,10 +153,9 @@ impl Report {
         text += &format!("|{}{}\n", "---|".repeat(3), "---:|".repeat(head.len() - 3));
         rows.for_each(|row| text += &format!("| {} |\n", row.join(" | ")));
         text += "\nThe loads:\n\n";
-        for load in LOADS {
-            text += &format!("* {}: {}\n", load.name, load.description());
+        for (name, description) in described() {
+            text += &format!("* {name}: {description}\n");
         }
-        text += &format!("* {IDLE}: connections that stay after one GET each\n");
         text
     }
 
@@ -241,6 +244,18 @@ fn add_latencies(measurements: &mut [Measurement]) {
         let direct = direct.get(&(it.load, it.round));
         it.figures.added_p50_us = it.figures.p50_us.zip(direct).map(|(p50, direct)| p50 - direct);
     }
+}
+
+/// How much the machine did beside the measurements: what a reader must know to trust them.
+pub(crate) fn others(measurements: &[Measurement]) -> String {
+    let mut shares: Vec<f64> =
+        measurements.iter().filter_map(|it| it.figures.others_share).collect();
+    shares.sort_unstable_by(f64::total_cmp);
+    let most = shares.last().copied();
+    let Some((median, most)) = median(shares).zip(most) else { return "unknown".to_owned() };
+    let (percent, most) = (median * 100.0, most * 100.0);
+    let verdict = if percent > 5.0 { ": too much for figures to be kept" } else { "" };
+    format!("{percent:.1} % of its CPU time in the median, {most:.1} % at most{verdict}")
 }
 
 fn divided(base: &Figures, peer: &Figures) -> Figures {

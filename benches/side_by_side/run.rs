@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use crate::cpu::{Cores, Usage};
+use crate::cpu::{Cores, Spent, Usage, machine_micros};
 use crate::exchange::{Exchange, Keyspace};
 use crate::generator::{Drive, drive};
 use crate::idle;
-use crate::loads::{IDLE, LOADS, Load, Placement};
+use crate::loads::{LOADS, Load, Opening, Placement};
 use crate::nodes::Nodes;
 use crate::options::Options;
 use crate::peers::{Name, Peer, Program, Stage};
@@ -29,7 +29,7 @@ pub(crate) fn rounds(
     let held = raise_descriptors(options.connections)?;
     if held < options.connections {
         let limit = "as many as `ulimit -Hn` lets a relay hold, which needs two files for each";
-        say(&format!("{IDLE}: {held} connections, {limit}"))?;
+        say(&format!("idle: {held} connections, {limit}"))?;
     }
     let loads = options.loads()?;
     let folder = tempfile::tempdir()?;
@@ -50,8 +50,8 @@ pub(crate) fn rounds(
         for (load, placement, exchanges) in &prepared {
             rounds.through_all(load, *placement, exchanges, round)?;
         }
-        if options.idle() {
-            rounds.idle(round)?;
+        for (name, opening) in options.idle() {
+            rounds.idle(name, opening, round)?;
         }
     }
     Ok(rounds.measurements)
@@ -125,13 +125,18 @@ impl Rounds<'_> {
         let nodes = peer.nodes(self.stage.cluster);
         let proxy: Vec<u32> = peer.pid().into_iter().collect();
         let generator = [std::process::id()];
-        let outcome =
-            drive(&plan, || Ok([Usage::of(&proxy)?, Usage::of(&nodes)?, Usage::of(&generator)?]))?;
-        let each = |usage: fn(&[Usage; 3]) -> Usage| {
-            let spent = usage(&outcome.after).since(usage(&outcome.before));
-            spent.divided_by(outcome.requests)
-        };
-        let proxy = peer.pid().map(|_| each(|[proxy, _, _]| *proxy));
+        let outcome = drive(&plan, || {
+            let usages = [Usage::of(&proxy)?, Usage::of(&nodes)?, Usage::of(&generator)?];
+            Ok((usages, machine_micros()?))
+        })?;
+        let ([proxy_then, nodes_then, own_then], machine_then) = outcome.before;
+        let ([proxy_now, nodes_now, own_now], machine_now) = outcome.after;
+        let spent =
+            [proxy_now.since(proxy_then), nodes_now.since(nodes_then), own_now.since(own_then)];
+        let ours: f64 = spent.iter().map(|it| it.total()).sum();
+        let available = outcome.seconds * 1e6 * f64::from(self.stage.cores.count());
+        let [proxy, nodes, own] = spent.map(|it| it.divided_by(outcome.requests));
+        let proxy = peer.pid().map(|_| proxy);
         let percentile = |share: f64| {
             let place = (outcome.latencies.len() as f64 * share) as usize;
             outcome.latencies.get(place).map(|nanoseconds| f64::from(*nanoseconds) / 1e3)
@@ -140,18 +145,19 @@ impl Rounds<'_> {
             requests_per_second: Some(outcome.requests as f64 / outcome.seconds),
             p50_us: percentile(0.5),
             p99_us: percentile(0.99),
-            proxy_us: proxy.map(|it| it.user + it.system),
+            proxy_us: proxy.map(Spent::total),
             proxy_user_us: proxy.map(|it| it.user),
             proxy_system_us: proxy.map(|it| it.system),
-            nodes_us: Some(each(|[_, nodes, _]| *nodes)).map(|it| it.user + it.system),
-            generator_us: Some(each(|[_, _, own]| *own)).map(|it| it.user + it.system),
+            nodes_us: Some(nodes.total()),
+            generator_us: Some(own.total()),
+            others_share: Some(((machine_now - machine_then - ours) / available).max(0.0)),
             ..Figures::default()
         })
     }
 
     /// Memory is measured on a proxy that has done nothing else: what earlier loads left in an
     /// allocator would hide what connections take.
-    fn idle(&mut self, round: usize) -> Result<()> {
+    fn idle(&mut self, load: &'static str, opening: Opening, round: usize) -> Result<()> {
         let get = LOADS.first().context("no loads")?;
         let keys = Placement::One;
         let keyspace = Keyspace::new(keys, get.value_bytes);
@@ -160,10 +166,11 @@ impl Rounds<'_> {
         for program in self.programs.iter().filter(|program| program.name != Name::Direct) {
             let peer = Peer::start(program, &self.stage)?;
             peer.fill(&keyspace)?;
-            let kib = idle::kib_per_connection(&peer, &exchanges, self.stage.connections)
-                .with_context(|| format!("{IDLE} through {}", peer.name.word()))?;
+            let connections = self.stage.connections;
+            let kib = idle::kib_per_connection(&peer, &exchanges, connections, opening)
+                .with_context(|| format!("{load} through {}", peer.name.word()))?;
             let figures = Figures { kib_per_connection: Some(kib), ..Figures::default() };
-            let measurement = Measurement { load: IDLE, keys, peer: peer.name, round, figures };
+            let measurement = Measurement { load, keys, peer: peer.name, round, figures };
             progress(&measurement)?;
             self.measurements.push(measurement);
         }
@@ -185,7 +192,7 @@ fn progress(it: &Measurement) -> Result<()> {
         .filter_map(|(name, figure, unit)| Some(format!("{name}{:.2}{unit}", (*figure)?)))
         .collect();
     let (load, keys, peer) = (it.load, it.keys.word(), it.peer.word());
-    say(&format!("{}: {load:<9} {keys:<6} {peer:<10} {}", it.round + 1, figures.join(", ")))
+    say(&format!("{}: {load:<10} {keys:<6} {peer:<10} {}", it.round + 1, figures.join(", ")))
 }
 
 /// The idle load needs a descriptor for each connection, here and in the proxy, and in a relay two.

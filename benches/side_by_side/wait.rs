@@ -41,10 +41,20 @@ pub(crate) fn go_on() -> Result<()> {
     Ok(())
 }
 
-/// A little while, between two looks at a process that is starting.
-#[expect(clippy::disallowed_methods, reason = "another process's start has no event to wait for")]
+/// A little while, between two looks at another process.
+#[expect(clippy::disallowed_methods, reason = "another process has no event to wait for")]
 pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(20));
+}
+
+/// Does nothing for a while.
+pub(crate) fn rest(time: Duration) -> Result<()> {
+    let end = now() + time;
+    while now() < end {
+        go_on()?;
+        pause();
+    }
+    Ok(())
 }
 
 /// Addresses on loopback that were free a moment ago, all different.
