@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use slotway::command::{Class, Commands};
+
 use crate::corpus::{
     Compare, DIFFERENCES, FIXTURES, KEYED, KEYLESS, PROBES, SPLIT, SPLIT_FIXTURE, SPLIT_PROBES,
 };
@@ -98,6 +100,27 @@ fn every_difference_is_about_a_call_of_the_corpus() {
             "{start}: {fixture}"
         );
     }
+}
+
+/// A row added to the table with one of these classes needs calls here.
+#[test]
+fn every_keyed_and_split_command_of_the_server_is_in_the_corpus() {
+    let server = Server::standalone();
+    let mut client = server.client();
+    let commands = Commands::baseline();
+    let lines: Vec<&str> = KEYED.iter().copied().flatten().chain(SPLIT).copied().collect();
+    let mut seen = 0;
+    for row in commands.iter().filter(|row| matches!(row.class, Class::Keyed | Class::Split)) {
+        let name = row.name.replace(' ', "|").to_lowercase();
+        if client.call(&format!("COMMAND INFO {name}")).items()[0].is_nil() {
+            continue;
+        }
+        seen += 1;
+        let has_key = |rest: &str| rest.starts_with(' ') && rest.contains(" K");
+        let calls = lines.iter().filter(|line| line.strip_prefix(&*row.name).is_some_and(has_key));
+        assert!(calls.count() > 0, "no call of {}", row.name);
+    }
+    assert!(seen > 130, "only {seen} commands are known to both");
 }
 
 fn compare_keyed(protocol: u8) {

@@ -1,7 +1,7 @@
 //! The gateway as users run it: a child process, its settings in a file, its end checked.
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
@@ -28,7 +28,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Builder {
     nodes: Vec<SocketAddr>,
     workers: usize,
-    settings: toml::Table,
+    settings: String,
 }
 
 impl Gateway {
@@ -39,7 +39,7 @@ impl Gateway {
 
     /// Before a cluster of which it is told these nodes.
     pub(crate) fn before_nodes(nodes: &[SocketAddr]) -> Builder {
-        Builder { nodes: nodes.to_vec(), workers: 1, settings: toml::Table::new() }
+        Builder { nodes: nodes.to_vec(), workers: 1, settings: String::new() }
     }
 
     /// The line that says that every slot is covered and clients are accepted.
@@ -119,11 +119,10 @@ impl Builder {
         self
     }
 
-    /// A setting by its place in the file: `limits.max_clients`.
-    pub(crate) fn setting(mut self, place: &str, value: impl Into<toml::Value>) -> Self {
-        let (section, key) = place.split_once('.').unwrap();
-        let table = self.settings.entry(section).or_insert_with(|| toml::Table::new().into());
-        table.as_table_mut().unwrap().insert(key.to_owned(), value.into());
+    /// A setting by its place in the file: `limits.max_clients`. What the value looks like when printed for debugging
+    /// is what it looks like in the file.
+    pub(crate) fn setting(mut self, place: &str, value: impl fmt::Debug) -> Self {
+        writeln!(self.settings, "{place} = {value:?}").unwrap();
         self
     }
 
@@ -139,7 +138,7 @@ impl Builder {
         let folder = new_folder("gateway");
         let (clients, admin) = (local(free_port()), local(free_port()));
         let config = folder.join("slotway.toml");
-        fs::write(&config, toml::to_string(&self.settings).unwrap()).unwrap();
+        fs::write(&config, &self.settings).unwrap();
         let mut arguments: Vec<OsString> = vec!["serve".into(), "--config".into(), config.into()];
         let mut flags = String::new();
         write!(flags, "--listen {clients} --admin {admin} --workers {}", self.workers).unwrap();
