@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use slotway::command::{Class, Commands};
 
 use crate::corpus::{
-    Compare, DIFFERENCES, FIXTURES, KEYED, KEYLESS, PROBES, SPLIT, SPLIT_FIXTURE, SPLIT_PROBES,
+    Compare, DIFFERENCES, FIXTURES, KEYED, KEYLESS, ONE_SLOT, ONE_SLOT_FIXTURE, ONE_SLOT_PROBES,
+    PROBES, SPLIT, SPLIT_FIXTURE, SPLIT_PROBES,
 };
 use crate::harness::{Client, Cluster, Gateway, Reply, Server, request};
 
@@ -53,6 +54,19 @@ fn split_calls_are_answered_alike() {
         assert_alike(&apart, protocol, server.address(), gateway.address());
         let one_slot = split_cases(&format!("together{protocol}"), false);
         assert_alike(&one_slot, protocol, server.address(), gateway.address());
+    }
+}
+
+#[test]
+fn calls_of_several_keys_in_one_slot_are_answered_alike() {
+    let (server, gateway) = (Server::standalone(), Gateway::before(Cluster::shared()).start());
+    for protocol in [2, 3] {
+        let of_line = |(place, line): (usize, &&'static str)| {
+            let lines = ONE_SLOT_FIXTURE.iter().chain([line]).chain(ONE_SLOT_PROBES).copied();
+            case(line, lines, &format!("{{slot{protocol}:{place}}}"), b"", "")
+        };
+        let cases: Vec<Case> = ONE_SLOT.iter().enumerate().map(of_line).collect();
+        assert_alike(&cases, protocol, server.address(), gateway.address());
     }
 }
 
