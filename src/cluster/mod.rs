@@ -5,11 +5,13 @@
 mod address;
 mod agree;
 mod slot;
+mod software;
 mod view;
 
 pub use address::Announced;
 pub use agree::merge_views;
 pub use slot::Slot;
+pub use software::{Software, Version};
 pub use view::{Dialling, Preferred, Role, Seen, TopologyError, View};
 
 use std::sync::Arc;

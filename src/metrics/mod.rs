@@ -25,6 +25,7 @@ use process::ProcessCollector;
 
 pub use label::{Family, Outcome, Redirect, Rejection};
 pub use node::NodeMetrics;
+pub use process::Usage;
 pub use worker::WorkerMetrics;
 
 /// The media type of what [`Metrics::render`] writes.

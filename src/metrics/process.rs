@@ -12,6 +12,30 @@ use rustix::process::{Resource, getrlimit};
 use super::exposition::{descriptor, family};
 use super::series::{counter_sample, gauge_sample};
 
+/// What the process has used so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Usage {
+    /// CPU time in the program, in seconds.
+    pub cpu_user: f64,
+    /// CPU time in the kernel, in seconds.
+    pub cpu_system: f64,
+    /// Memory that is resident, in bytes.
+    pub resident: u64,
+}
+
+impl Usage {
+    /// Read now; zeros where there is no `/proc`.
+    pub fn now() -> Self {
+        let stat = fs::read_to_string("/proc/self/stat").ok();
+        let Some(stat) = stat.and_then(|stat| Stat::parse(&stat)) else { return Self::default() };
+        Self {
+            cpu_user: seconds(stat.user_ticks),
+            cpu_system: seconds(stat.system_ticks),
+            resident: stat.resident_pages.saturating_mul(page_size() as u64),
+        }
+    }
+}
+
 /// Collects the process's metrics at each scrape.
 pub(super) struct ProcessCollector {
     descriptors: Vec<Desc>,
@@ -61,7 +85,7 @@ const ROWS: &[Row] = &[
         name: "process_cpu_seconds_total",
         help: "CPU time of the process, user and system.",
         kind: Kind::Counter,
-        read: |stat| Some(seconds(stat.cpu_ticks)),
+        read: |stat| Some(seconds(stat.user_ticks + stat.system_ticks)),
     },
     Row {
         name: "process_resident_memory_bytes",
@@ -105,7 +129,8 @@ const ROWS: &[Row] = &[
 /// The fields of `/proc/self/stat` that are shown, see proc(5).
 #[derive(Debug, PartialEq, Eq)]
 struct Stat {
-    cpu_ticks: u64,
+    user_ticks: u64,
+    system_ticks: u64,
     threads: u64,
     start_ticks: u64,
     virtual_bytes: u64,
@@ -120,7 +145,8 @@ impl Stat {
         // proc(5) counts from 1, and two fields stand before.
         let field = |number: usize| fields.get(number.checked_sub(3)?)?.parse::<u64>().ok();
         Some(Self {
-            cpu_ticks: field(14)? + field(15)?,
+            user_ticks: field(14)?,
+            system_ticks: field(15)?,
             threads: field(20)?,
             start_ticks: field(22)?,
             virtual_bytes: field(23)?,
@@ -148,7 +174,8 @@ mod tests {
     fn stat_is_read_whatever_the_name() {
         let fields = "S 1 2 3 4 5 6 7 8 9 10 300 45 13 14 15 16 4 18 777 1048576 256 20";
         let expected = Stat {
-            cpu_ticks: 345,
+            user_ticks: 300,
+            system_ticks: 45,
             threads: 4,
             start_ticks: 777,
             virtual_bytes: 1_048_576,

@@ -24,9 +24,10 @@ use crate::admin::{self, Readiness};
 use crate::cluster::Topology;
 use crate::config::Settings;
 use crate::metrics::Metrics;
-use crate::session::Gateway;
+use crate::session::{Colleagues, Gateway};
 
 use listener::Listener;
+use topology::News;
 use worker::Workers;
 
 /// Messages to the refresher that may wait; more of them would say nothing new.
@@ -61,23 +62,27 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let (wanted, wants) = mpsc::channel(WANTED);
     let stop = CancellationToken::new();
 
-    let gateway = Gateway::new(settings.clone(), metrics.clone());
-    let workers = Workers::start(workers(&settings), &gateway, &snapshot, &changes, &wanted)?;
+    let (colleagues, inboxes) = Colleagues::new(workers(&settings));
+    let gateway = Gateway::new(settings.clone(), metrics.clone(), colleagues);
+    let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
 
     let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));
     tokio::task::spawn_local(admin::serve(admin_listener, state, stop.clone()));
-    let on_change = {
+    let on_news = {
         let (metrics, readiness) = (metrics.clone(), readiness.clone());
-        move |topology: &Topology| {
-            publish(topology, &metrics, &readiness);
-            changed.send_replace(topology.version);
+        move |news: News<'_>| match news {
+            News::Software(software) => gateway.nodes_run(software),
+            News::Topology(topology) => {
+                publish(topology, &metrics, &readiness);
+                changed.send_replace(topology.version);
+            }
         }
     };
     tokio::task::spawn_local(topology::run(
         settings.clone(),
         snapshot,
         wants,
-        on_change,
+        on_news,
         stop.clone(),
     ));
     tokio::task::spawn_local(announce(readiness.clone(), listener.address(), changes));

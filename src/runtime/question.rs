@@ -3,8 +3,11 @@
 use futures_util::future::join_all;
 
 use crate::backend::connect::{Cause, ConnectError, Conversation, Credentials, Handshake, dial};
-use crate::cluster::{Dialling, Preferred, Slot, Topology, TopologyError, View, merge_views};
+use crate::cluster::{
+    Dialling, Preferred, Slot, Software, Topology, TopologyError, View, merge_views,
+};
 use crate::config::Settings;
+use crate::resp::Value;
 
 /// Most bytes in one answer: 16384 ranges of one slot with ten replicas each have half of it.
 const ANSWER_BYTES: usize = 64 << 20;
@@ -40,10 +43,13 @@ pub(super) async fn question(
     Line::open(address, settings).await?.ask(settings).await
 }
 
-/// A connection to a node, and by which name that node says the nodes are to be dialled, once it has said so.
+/// A connection to a node, and what that node is asked only once.
 pub(super) struct Line {
     conversation: Conversation,
+    /// By which name the nodes are to be dialled.
     preferred: Option<Preferred>,
+    /// What it runs; absent when it does not tell.
+    pub(super) software: Option<Software>,
 }
 
 impl Line {
@@ -53,13 +59,16 @@ impl Line {
             settings.backend.connect_timeout,
         );
         let conversation = Conversation::open(address, &handshake, ANSWER_BYTES).await?;
-        Ok(Self { conversation, preferred: None })
+        Ok(Self { conversation, preferred: None, software: None })
     }
 
     async fn ask(mut self, settings: &Settings) -> Result<Answer, Failure> {
         if self.preferred.is_none() {
-            let [slots] = self.conversation.ask([&["CLUSTER", "SLOTS"]]).await?;
+            let questions: [&[&str]; 2] = [&["CLUSTER", "SLOTS"], &["INFO", "server"]];
+            let [slots, server] = self.conversation.ask(questions).await?;
             self.preferred = Preferred::from_slots(&slots);
+            let server = Value::parse(&server).ok();
+            self.software = server.as_ref().and_then(Value::as_str).and_then(Software::from_info);
         }
         let questions: [&[&str]; 2] = [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"]];
         let [nodes, info] = self.conversation.ask(questions).await?;

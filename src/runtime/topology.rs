@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::backend::Reason;
-use crate::cluster::{Health, Slot, Topology, View, merge_views};
+use crate::cluster::{Health, Slot, Software, Topology, View, merge_views};
 use crate::config::Settings;
 
 use super::question::{Answer, Failure, Line, question};
@@ -44,16 +44,25 @@ pub struct Wanted {
     pub heard_of: Option<Arc<str>>,
 }
 
+/// What the refresher found out.
+#[derive(Clone, Copy)]
+pub enum News<'a> {
+    /// The topology that is published now.
+    Topology(&'a Topology),
+    /// What the nodes that have been asked run.
+    Software(Software),
+}
+
 /// Keeps `topology` true until `stop`. Looks at the cluster at once, then on a timer, and whenever a message
 /// comes in by `wanted`, though never more often than `refresh_min_interval`; messages that come in between are
-/// answered by one look. `on_change` is called after each publication.
+/// answered by one look. `on_news` is called for every change.
 ///
 /// Must run on a `LocalRuntime` or in a `LocalSet`.
 pub async fn run(
     settings: Arc<Settings>,
     topology: Arc<ArcSwap<Topology>>,
     mut wanted: mpsc::Receiver<Wanted>,
-    on_change: impl Fn(&Topology),
+    on_news: impl Fn(News<'_>),
     stop: CancellationToken,
 ) {
     let mut refresher = Refresher::new(settings, topology);
@@ -62,8 +71,11 @@ pub async fn run(
         loop {
             let started = Instant::now();
             let views = refresher.look(&heard_of).await;
+            if let Some(software) = refresher.take_software() {
+                on_news(News::Software(software));
+            }
             if let Some(next) = refresher.publish(&views) {
-                on_change(&next);
+                on_news(News::Topology(&next));
             }
             let pause = refresher.pause(started, &views);
             heard_of = rest(pause, &mut wanted).await;
@@ -83,6 +95,8 @@ struct Refresher {
     asking: JoinSet<(Arc<str>, Result<Answer, Failure>)>,
     /// Looks in a row that found nobody.
     failures: u32,
+    /// What was told last.
+    software: Option<Software>,
 }
 
 /// What is known of an address that was asked before.
@@ -94,6 +108,8 @@ struct Contact {
     question: Option<task::Id>,
     /// What went wrong the last time.
     trouble: Option<String>,
+    /// What it runs, as far as it has told.
+    software: Option<Software>,
 }
 
 /// When to look again: not before the first time, and not after the second.
@@ -105,7 +121,8 @@ struct Pause {
 
 impl Refresher {
     fn new(settings: Arc<Settings>, topology: Arc<ArcSwap<Topology>>) -> Self {
-        Self { settings, topology, contacts: HashMap::new(), asking: JoinSet::new(), failures: 0 }
+        let (contacts, asking) = (HashMap::new(), JoinSet::new());
+        Self { settings, topology, contacts, asking, failures: 0, software: None }
     }
 
     /// Asks until a working node has answered, or any node when none of the first ones worked, or a fair number of
@@ -126,7 +143,28 @@ impl Refresher {
                 break;
             }
         }
+        self.meet_strangers();
         views
+    }
+
+    /// Asks a few nodes that were never asked, without waiting for them, so that what every node runs is
+    /// known in time.
+    fn meet_strangers(&mut self) {
+        let topology = self.topology.load();
+        let strangers = topology.nodes().map(|node| &node.address);
+        let strangers: Vec<_> = strangers
+            .filter(|address| !self.contacts.contains_key(*address))
+            .take(ASKED_AT_ONCE)
+            .cloned()
+            .collect();
+        strangers.iter().for_each(|address| self.ask(address));
+    }
+
+    /// What the nodes have in common, if that has changed.
+    fn take_software(&mut self) -> Option<Software> {
+        let told = self.contacts.values().filter_map(|contact| contact.software);
+        let software = Software::in_common(told)?;
+        (self.software.replace(software) != Some(software)).then_some(software)
     }
 
     /// Whom to ask, in groups: nodes heard of and known ones, then seeds, then more of both. Primaries come
@@ -213,6 +251,7 @@ impl Refresher {
         contact.question = None;
         let view = match answer {
             Ok(Answer { view, line }) => {
+                contact.software = line.software.or(contact.software);
                 contact.line = Some(line);
                 if contact.trouble.take().is_some() {
                     tracing::info!(node = %address, "the node describes the cluster again");

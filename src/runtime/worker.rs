@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Clock, Hint, Pool, PoolParts};
 use crate::cluster::Topology;
 use crate::metrics::WorkerMetrics;
-use crate::session::{Gateway, Session, Worker};
+use crate::session::{Gateway, Inbox, Session, Worker};
 
 use super::topology::Wanted;
 
@@ -51,16 +51,17 @@ struct Start {
 }
 
 impl Workers {
+    /// One worker for each inbox.
     pub(super) fn start(
-        count: usize,
+        inboxes: Vec<Inbox>,
         gateway: &Arc<Gateway>,
         snapshot: &Arc<ArcSwap<Topology>>,
         changes: &watch::Receiver<u64>,
         wanted: &mpsc::Sender<Wanted>,
     ) -> anyhow::Result<Self> {
         let draining = CancellationToken::new();
-        let mut posts = Vec::with_capacity(count);
-        for index in 0..count {
+        let mut posts = Vec::with_capacity(inboxes.len());
+        for (index, inbox) in inboxes.into_iter().enumerate() {
             let (sockets, accepted) = mpsc::unbounded_channel();
             let load = Arc::new(AtomicUsize::new(0));
             let metrics = gateway.metrics.worker(index).unwrap_or_default();
@@ -75,7 +76,7 @@ impl Workers {
                 draining: draining.clone(),
             };
             let thread = std::thread::Builder::new().name(format!("worker-{index}"));
-            thread.spawn(move || start.run())?;
+            thread.spawn(move || start.run(inbox))?;
             posts.push(Post { sockets, load });
         }
         Ok(Self { posts, draining })
@@ -113,14 +114,14 @@ impl Workers {
 }
 
 impl Start {
-    fn run(self) {
+    fn run(self, inbox: Inbox) {
         match Builder::new_current_thread().enable_all().build_local(LocalOptions::default()) {
-            Ok(runtime) => runtime.block_on(self.work()),
+            Ok(runtime) => runtime.block_on(self.work(inbox)),
             Err(error) => tracing::error!(%error, "a worker cannot start"),
         }
     }
 
-    async fn work(mut self) {
+    async fn work(mut self, inbox: Inbox) {
         let clock = Rc::new(Clock::new());
         let scratch = Rc::new(std::cell::RefCell::new(vec![0; SCRATCH].into_boxed_slice()));
         let settings = &self.gateway.settings;
@@ -137,6 +138,7 @@ impl Start {
         spawn_local(worker.flusher.clone().run());
         spawn_local(pool.clone().attend());
         spawn_local(worker.clone().attend());
+        spawn_local(inbox.answer(worker.clone()));
         spawn_local(follow(pool, self.snapshot.clone(), self.changes.clone()));
         loop {
             tokio::select! {

@@ -1,14 +1,20 @@
 //! What is known of a client besides its requests: who it is and since when.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
 use crate::backend::Micros;
+use crate::command::CommandSpec;
 use crate::resp::Protocol;
 
 use super::replies::{End, Replies};
 use super::worker::Worker;
+
+/// Microseconds in a second.
+const SECOND: Micros = 1_000_000;
 
 /// One connected client, as CLIENT LIST shows it.
 pub struct Client {
@@ -19,9 +25,11 @@ pub struct Client {
     pub(super) active: Cell<Micros>,
     pub(super) protocol: Cell<Protocol>,
     pub(super) authenticated: Cell<bool>,
-    pub(super) name: RefCell<Vec<u8>>,
-    pub(super) library: RefCell<Vec<u8>>,
-    pub(super) library_version: RefCell<Vec<u8>>,
+    pub(super) name: RefCell<String>,
+    pub(super) library: RefCell<String>,
+    pub(super) library_version: RefCell<String>,
+    /// Name of the row of its latest request; empty before the first one.
+    command: Cell<&'static str>,
     pub(super) replies: Rc<Replies>,
 }
 
@@ -49,8 +57,8 @@ impl Client {
         let now = worker.clock.tick();
         Rc::new(Self {
             id: worker.gateway.next_client_id(),
-            address,
-            local_address,
+            address: plain(address),
+            local_address: plain(local_address),
             connected: now,
             active: Cell::new(now),
             protocol: Cell::new(Protocol::Resp2),
@@ -58,7 +66,145 @@ impl Client {
             name: RefCell::default(),
             library: RefCell::default(),
             library_version: RefCell::default(),
+            command: Cell::default(),
             replies,
         })
+    }
+
+    /// Its latest request is one of this row.
+    pub(super) fn ran(&self, spec: &CommandSpec) {
+        // A row learned from the cluster has no name that outlives it, and is not worth a copy per request.
+        if let Cow::Borrowed(name) = spec.name {
+            self.command.set(name);
+        }
+    }
+
+    /// What others see of it; `None` when it is on its way out.
+    pub(super) fn portrait(&self, now: Micros) -> Option<Portrait> {
+        if self.replies.end().is_some() {
+            return None;
+        }
+        let (requests, bytes) = self.replies.waiting();
+        Some(Portrait {
+            id: self.id,
+            address: self.address,
+            local_address: self.local_address,
+            age: now.saturating_sub(self.connected) / SECOND,
+            idle: now.saturating_sub(self.active.get()) / SECOND,
+            protocol: self.protocol.get(),
+            name: self.name.borrow().clone(),
+            library: self.library.borrow().clone(),
+            library_version: self.library_version.borrow().clone(),
+            command: self.command.get(),
+            waiting: (requests, bytes),
+        })
+    }
+}
+
+/// An IPv4 client that came in by an IPv6 listener is shown, and found, by its own address.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// A client at one moment. Displayed, it is its line in CLIENT LIST.
+#[derive(Clone, Debug)]
+pub(super) struct Portrait {
+    pub(super) id: u64,
+    pub(super) address: SocketAddr,
+    pub(super) local_address: SocketAddr,
+    /// Seconds since it connected.
+    pub(super) age: u64,
+    /// Seconds since its last byte.
+    pub(super) idle: u64,
+    pub(super) protocol: Protocol,
+    pub(super) name: String,
+    pub(super) library: String,
+    pub(super) library_version: String,
+    pub(super) command: &'static str,
+    /// Replies and bytes that wait to leave.
+    pub(super) waiting: (usize, usize),
+}
+
+impl fmt::Display for Portrait {
+    /// The fields and their order are those of a 7.2 server. What the gateway has nothing of is 0.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, address, local_address, age, idle, name, .. } = self;
+        write!(f, "id={id} addr={address} laddr={local_address} fd=0 name={name}")?;
+        write!(f, " age={age} idle={idle} flags=N db=0 sub=0 psub=0 ssub=0 multi=-1")?;
+        f.write_str(" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0")?;
+        let (replies, bytes) = self.waiting;
+        write!(f, " oll={replies} omem={bytes} tot-mem={bytes} events=r")?;
+        let command = match self.command {
+            "" => "NULL".to_owned(),
+            name => name.to_ascii_lowercase().replace(' ', "|"),
+        };
+        let protocol = match self.protocol {
+            Protocol::Resp2 => 2,
+            Protocol::Resp3 => 3,
+        };
+        let (library, version) = (&self.library, &self.library_version);
+        write!(f, " cmd={command} user=default redir=-1 resp={protocol}")?;
+        write!(f, " lib-name={library} lib-ver={version}")
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in crate::session) fn portrait(id: u64) -> Portrait {
+        Portrait {
+            id,
+            address: "127.0.0.1:50000".parse().unwrap(),
+            local_address: "[::1]:6379".parse().unwrap(),
+            age: 100,
+            idle: 5,
+            protocol: Protocol::Resp2,
+            name: String::new(),
+            library: String::new(),
+            library_version: String::new(),
+            command: "",
+            waiting: (0, 0),
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_client() {
+        assert_eq!(
+            portrait(7).to_string(),
+            "id=7 addr=127.0.0.1:50000 laddr=[::1]:6379 fd=0 name= age=100 idle=5 flags=N db=0 \
+             sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
+             obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=NULL user=default redir=-1 resp=2 \
+             lib-name= lib-ver="
+        );
+        let named = Portrait {
+            protocol: Protocol::Resp3,
+            name: "worker-1".to_owned(),
+            library: "redis-py".to_owned(),
+            library_version: "8.0.0".to_owned(),
+            command: "CLIENT LIST",
+            waiting: (3, 90),
+            ..portrait(8)
+        };
+        let line = named.to_string();
+        for field in [
+            " name=worker-1 ",
+            " oll=3 omem=90 ",
+            " cmd=client|list ",
+            " resp=3 lib-name=redis-py lib-ver=8.0.0",
+        ] {
+            assert!(line.contains(field), "{field}: {line}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_the_clients_own() {
+        for (given, shown) in [
+            ("[::ffff:10.0.0.1]:1234", "10.0.0.1:1234"),
+            ("10.0.0.1:1234", "10.0.0.1:1234"),
+            ("[::1]:1234", "[::1]:1234"),
+        ] {
+            assert_eq!(plain(given.parse().unwrap()).to_string(), shown);
+        }
     }
 }

@@ -10,6 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::task::spawn_local;
 
 use crate::backend::{Asker, LARGE, Terms, Ticket};
 use crate::cluster::Slot;
@@ -91,8 +92,9 @@ impl Conversation {
         self.step_wanted();
         let spec = match commands.resolve(&request) {
             Ok(spec) => spec,
-            Err(error) => return self.fail(Family::Other, &error.to_string()),
+            Err(error) => return self.fail(Family::Other, error.line()),
         };
+        self.client.ran(spec);
         if !self.client.authenticated.get() && !local::before_login(spec) {
             return self.fail(family(spec), "NOAUTH Authentication required.");
         }
@@ -101,8 +103,8 @@ impl Conversation {
             Ok(Plan::Forward(slot)) => self.forward(spec, Some(slot), &request, whole),
             Ok(Plan::Split(split)) => self.send_split(spec, &split, &request),
             Ok(Plan::AnyNode) => self.forward(spec, None, &request, whole),
-            Ok(Plan::Local) => return local::answer(self, commands, spec, &request),
-            Err(error) => return self.fail(family(spec), &error.to_string()),
+            Ok(Plan::Local) => return local::answer(self, spec, &request),
+            Err(error) => return self.fail(family(spec), error.to_string()),
         }
         Flow::Next
     }
@@ -204,15 +206,34 @@ impl Conversation {
         Flow::Next
     }
 
+    /// Answers when `reply` is there. Until then nothing that follows begins, so a client has one such
+    /// answer under way at most.
+    pub(super) fn answer_later(
+        &self,
+        family: Family,
+        reply: impl Future<Output = Vec<u8>> + 'static,
+    ) {
+        let ticket = self.replies.expect(family, self.is_muted());
+        self.asker.disturbed();
+        let asker = self.asker.clone();
+        spawn_local(async move { asker.settle(ticket, &reply.await) });
+    }
+
+    /// Replies to what follows are in this protocol.
+    pub(super) fn speak(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+        self.client.protocol.set(protocol);
+    }
+
     /// Answers with an error.
-    pub(super) fn fail(&self, family: Family, text: &str) -> Flow {
+    pub(super) fn fail(&self, family: Family, text: impl AsRef<[u8]>) -> Flow {
         self.answer(family, |out| write::error(out, text))
     }
 
     /// A request that cannot be understood: the client is told, unless there is nothing to tell.
     pub(super) fn refuse(&self, error: ParseError) {
         if error != ParseError::Hangup {
-            self.replies.answer(Family::Other, false, |out| write::error(out, error.to_string()));
+            self.replies.answer(Family::Other, false, |out| error.write_to(out));
         }
         self.worker.metrics.session_rejected(crate::metrics::Rejection::Protocol);
     }

@@ -4,6 +4,7 @@
 //! unread or has too much under way; what was read and not served waits in `input`.
 
 mod client;
+mod colleagues;
 mod conversation;
 mod family;
 mod flusher;
@@ -26,6 +27,7 @@ use crate::resp::{ParseError, Parsed, RequestParser};
 use conversation::{Conversation, Flow};
 
 pub use client::Client;
+pub use colleagues::{Colleagues, Inbox};
 pub use flusher::Flusher;
 pub use worker::{Gateway, Worker};
 

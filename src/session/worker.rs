@@ -6,15 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use slab::Slab;
 
 use crate::backend::{Clock, Pool, Scratch, micros};
+use crate::cluster::Software;
 use crate::command::{Commands, Cross};
 use crate::config::{CrossSlot, Settings};
 use crate::metrics::{Metrics, Rejection, WorkerMetrics};
 use crate::resp;
 
 use super::client::Client;
+use super::colleagues::Colleagues;
 use super::flusher::Flusher;
 
 /// How often idle clients are looked after.
@@ -28,14 +31,31 @@ pub struct Gateway {
     pub metrics: Arc<Metrics>,
     /// 40 hexadecimal digits, new with each start, as a server's `run_id`.
     pub run_id: String,
+    pub(super) colleagues: Colleagues,
+    software: ArcSwap<Software>,
     next_client: AtomicU64,
 }
 
 impl Gateway {
     /// A process that starts now.
-    pub fn new(settings: Arc<Settings>, metrics: Arc<Metrics>) -> Arc<Self> {
+    pub fn new(
+        settings: Arc<Settings>,
+        metrics: Arc<Metrics>,
+        colleagues: Colleagues,
+    ) -> Arc<Self> {
         let run_id = std::iter::repeat_with(|| fastrand::digit(16)).take(40).collect();
-        Arc::new(Self { settings, metrics, run_id, next_client: AtomicU64::new(1) })
+        let software = ArcSwap::from_pointee(Software::OLDEST);
+        let next_client = AtomicU64::new(1);
+        Arc::new(Self { settings, metrics, run_id, colleagues, software, next_client })
+    }
+
+    /// What the nodes run, for clients that ask.
+    pub fn nodes_run(&self, software: Software) {
+        self.software.store(Arc::new(software));
+    }
+
+    pub(super) fn software(&self) -> Software {
+        **self.software.load()
     }
 
     /// Clients are numbered over the whole process.

@@ -1,10 +1,25 @@
 //! What the gateway answers itself.
 
-use crate::command::{CommandSpec, Commands};
+mod client;
+mod config;
+mod connection;
+mod error;
+mod glob;
+mod info;
+mod selection;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::cluster::Slot;
+use crate::command::CommandSpec;
 use crate::resp::{Request, write};
 
 use super::conversation::{Conversation, Flow};
 use super::family::family;
+
+use error::Refused;
+
+pub(super) use selection::Selection;
 
 /// Whether a client may send this before it has logged in.
 pub(super) fn before_login(spec: &CommandSpec) -> bool {
@@ -14,29 +29,74 @@ pub(super) fn before_login(spec: &CommandSpec) -> bool {
 /// Answers a command of the class `Local`.
 pub(super) fn answer(
     conversation: &mut Conversation,
-    _commands: &Commands,
     spec: &CommandSpec,
     request: &Request<'_>,
 ) -> Flow {
+    let answered = match spec.name.split_once(' ') {
+        Some(("CLIENT", subcommand)) => client::answer(conversation, subcommand, spec, request),
+        _ => plain(conversation, spec, request),
+    };
+    answered.unwrap_or_else(|refused| conversation.fail(family(spec), refused.to_string()))
+}
+
+fn plain(
+    conversation: &mut Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
     let family = family(spec);
-    match &*spec.name {
-        "PING" => match request.arg(1) {
-            None => conversation.answer(family, |out| write::simple(out, "PONG")),
-            Some(message) => conversation.answer(family, |out| write::bulk(out, message)),
-        },
-        "ECHO" => {
-            conversation.answer(family, |out| write::bulk(out, request.arg(1).unwrap_or_default()))
+    let argument = request.arg(1).unwrap_or_default();
+    Ok(match &*spec.name {
+        "PING" if request.len() > 2 => return Err(Refused::arity(spec)),
+        "PING" if request.len() == 1 => {
+            conversation.answer(family, |out| write::simple(out, "PONG"))
         }
+        "PING" | "ECHO" => conversation.answer(family, |out| write::bulk(out, argument)),
+        "HELLO" => return connection::hello(conversation, spec, request),
+        "AUTH" => return connection::auth(conversation, spec, request),
+        "SELECT" => return connection::select(conversation, spec, request),
+        "RESET" => connection::reset(conversation, spec),
         "QUIT" => {
-            conversation.answer(family, |out| write::simple(out, "OK"));
+            ok(conversation, spec);
             Flow::Close
         }
-        name => {
-            let text = format!(
-                "ERR command '{}' is not supported by this version of the gateway",
-                name.to_lowercase()
-            );
-            conversation.fail(family, &text)
+        // The gateway chooses who answers a read; these two are accepted for clients that know clusters.
+        "READONLY" | "READWRITE" => ok(conversation, spec),
+        "INFO" => info::answer(conversation, spec, request),
+        "CONFIG GET" => config::get(conversation, spec, request),
+        "TIME" => conversation.answer(family, time),
+        "ROLE" => conversation.answer(family, role),
+        "CLUSTER KEYSLOT" => {
+            let slot = Slot::of(request.arg(2).unwrap_or_default()).index();
+            conversation.answer(family, |out| write::integer(out, slot as i64))
         }
-    }
+        "ACL WHOAMI" => {
+            conversation.answer(family, |out| write::bulk(out, connection::DEFAULT_USER))
+        }
+        "ACL USERS" => conversation.answer(family, |out| {
+            write::array(out, 1);
+            write::bulk(out, connection::DEFAULT_USER);
+        }),
+        _ => return Err(Refused::unsupported(spec)),
+    })
+}
+
+fn ok(conversation: &Conversation, spec: &CommandSpec) -> Flow {
+    conversation.answer(family(spec), |out| write::simple(out, "OK"))
+}
+
+/// The gateway's own time.
+fn time(out: &mut Vec<u8>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    write::array(out, 2);
+    write::bulk(out, now.as_secs().to_string());
+    write::bulk(out, now.subsec_micros().to_string());
+}
+
+/// One server without replicas.
+fn role(out: &mut Vec<u8>) {
+    write::array(out, 3);
+    write::bulk(out, "master");
+    write::integer(out, 0);
+    write::array(out, 0);
 }

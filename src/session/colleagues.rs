@@ -1,0 +1,122 @@
+//! Questions about the clients of the whole process: every worker answers for its own.
+//!
+//! Invariant: a worker that answers never asks, and nobody blocks: who asks waits in a task of its own.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::local::Selection;
+use super::worker::Worker;
+
+/// Questions that may wait at one worker. Who finds no room waits.
+const WAITING: usize = 64;
+/// Clients looked at before the worker's other tasks get their turn.
+const AT_ONCE: usize = 256;
+
+/// The way to every worker of the process.
+pub struct Colleagues {
+    inboxes: Vec<mpsc::Sender<Question>>,
+}
+
+/// Where one worker's questions come in.
+pub struct Inbox {
+    questions: mpsc::Receiver<Question>,
+}
+
+/// What is to be done with the clients that are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deed {
+    /// Describe them.
+    List,
+    /// End their sessions.
+    Kill,
+}
+
+/// A client that was meant.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) id: u64,
+    /// Its line, if the deed was to list.
+    pub(super) line: String,
+}
+
+struct Question {
+    selection: Arc<Selection>,
+    deed: Deed,
+    answer: oneshot::Sender<Vec<Found>>,
+}
+
+impl Colleagues {
+    /// Lines to as many workers; each takes one inbox.
+    pub fn new(workers: usize) -> (Self, Vec<Inbox>) {
+        let (inboxes, questions): (_, Vec<_>) =
+            (0..workers).map(|_| mpsc::channel(WAITING)).unzip();
+        let takers = questions.into_iter().map(|questions| Inbox { questions });
+        (Self { inboxes }, takers.collect())
+    }
+
+    /// Asks all workers at once; clients come in the order in which they connected. A worker that has ended
+    /// has no clients.
+    pub(super) async fn ask(&self, selection: Selection, deed: Deed) -> Vec<Found> {
+        let selection = Arc::new(selection);
+        let mut answers = Vec::with_capacity(self.inboxes.len());
+        for inbox in &self.inboxes {
+            let (answer, coming) = oneshot::channel();
+            let question = Question { selection: selection.clone(), deed, answer };
+            if inbox.send(question).await.is_ok() {
+                answers.push(coming);
+            }
+        }
+        let mut found = Vec::new();
+        for answer in answers {
+            found.extend(answer.await.unwrap_or_default());
+        }
+        found.sort_unstable_by_key(|found: &Found| found.id);
+        found
+    }
+}
+
+impl Inbox {
+    /// Answers for as long as the worker lives.
+    pub async fn answer(mut self, worker: Rc<Worker>) {
+        while let Some(Question { selection, deed, answer }) = self.questions.recv().await {
+            let found = look(&worker, &selection, deed).await;
+            // Who asked may be gone by now.
+            let _ = answer.send(found);
+        }
+    }
+}
+
+async fn look(worker: &Worker, selection: &Selection, deed: Deed) -> Vec<Found> {
+    let mut found = Vec::new();
+    let mut next = 0;
+    loop {
+        let now = worker.clock.tick();
+        let end = next + AT_ONCE;
+        let places = {
+            let clients = worker.clients.borrow();
+            let present = (next..end).filter_map(|place| clients.get(place));
+            for client in present {
+                let Some(portrait) = client.portrait(now).filter(|one| selection.holds(one)) else {
+                    continue;
+                };
+                let line = match deed {
+                    Deed::List => portrait.to_string(),
+                    Deed::Kill => {
+                        client.kill();
+                        String::new()
+                    }
+                };
+                found.push(Found { id: portrait.id, line });
+            }
+            clients.capacity()
+        };
+        if end >= places {
+            return found;
+        }
+        next = end;
+        tokio::task::yield_now().await;
+    }
+}

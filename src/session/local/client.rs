@@ -1,0 +1,201 @@
+//! The CLIENT family: what a client tells of itself, and what is told of others.
+
+use crate::command::CommandSpec;
+use crate::resp::{Request, number, write};
+
+use super::super::colleagues::Deed;
+use super::super::conversation::{Conversation, Flow, Wanted};
+use super::super::family::family;
+use super::connection::{client_name, printable};
+use super::error::{Refused, shown};
+use super::{Selection, ok};
+
+/// Answers `CLIENT subcommand`.
+pub(super) fn answer(
+    conversation: &mut Conversation,
+    subcommand: &str,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    let family = family(spec);
+    let argument = request.arg(2).unwrap_or_default();
+    Ok(match subcommand {
+        "ID" => {
+            let id = conversation.client.id as i64;
+            conversation.answer(family, |out| write::integer(out, id))
+        }
+        "GETNAME" => get_name(conversation, spec),
+        "SETNAME" => {
+            *conversation.client.name.borrow_mut() = client_name(argument)?;
+            ok(conversation, spec)
+        }
+        "SETINFO" => return set_info(conversation, spec, request),
+        "INFO" => info(conversation, spec),
+        "LIST" => return list(conversation, spec, request),
+        "KILL" => return kill(conversation, spec, request),
+        "REPLY" => return reply(conversation, spec, argument),
+        // Which keys are evicted first is between a node and its own connections.
+        "NO-TOUCH" | "NO-EVICT" => {
+            on_or_off(argument)?;
+            ok(conversation, spec)
+        }
+        // Capabilities are offers that a server need not take up.
+        "CAPA" => ok(conversation, spec),
+        "TRACKING" if is(argument, "OFF") && request.len() == 3 => ok(conversation, spec),
+        "TRACKING" if is(argument, "ON") || is(argument, "OFF") => return Err(Refused::Tracking),
+        "TRACKING" => return Err(Refused::Syntax),
+        "TRACKINGINFO" => tracking_info(conversation, spec),
+        "GETREDIR" => conversation.answer(family, |out| write::integer(out, -1)),
+        "UNBLOCK" => return unblock(conversation, spec, request),
+        _ => return Err(Refused::unsupported(spec)),
+    })
+}
+
+fn get_name(conversation: &Conversation, spec: &CommandSpec) -> Flow {
+    let name = conversation.client.name.borrow();
+    conversation.answer(family(spec), |out| {
+        if name.is_empty() {
+            write::null(out, conversation.protocol);
+        } else {
+            write::bulk(out, name.as_bytes());
+        }
+    })
+}
+
+/// `CLIENT SETINFO LIB-NAME|LIB-VER text`
+fn set_info(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    let attribute = request.arg(2).unwrap_or_default();
+    let place = if is(attribute, "LIB-NAME") {
+        &conversation.client.library
+    } else if is(attribute, "LIB-VER") {
+        &conversation.client.library_version
+    } else {
+        return Err(Refused::AttributeName(shown(attribute)));
+    };
+    let text = printable(request.arg(3).unwrap_or_default());
+    *place.borrow_mut() = text.ok_or_else(|| Refused::Attribute(shown(attribute)))?;
+    Ok(ok(conversation, spec))
+}
+
+fn info(conversation: &Conversation, spec: &CommandSpec) -> Flow {
+    let now = conversation.worker.clock.now();
+    let portrait = conversation.client.portrait(now);
+    let line = portrait.map(|portrait| format!("{portrait}\n")).unwrap_or_default();
+    conversation.answer(family(spec), |out| {
+        write::verbatim(out, conversation.protocol, "txt", line);
+    })
+}
+
+/// `CLIENT LIST`, over the clients of all workers.
+fn list(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    let selection = Selection::to_list(request.args().skip(2))?;
+    let (gateway, protocol) = (conversation.worker.gateway.clone(), conversation.protocol);
+    conversation.answer_later(family(spec), async move {
+        let found = gateway.colleagues.ask(selection, Deed::List).await;
+        let mut lines = String::new();
+        for client in found {
+            lines.push_str(&client.line);
+            lines.push('\n');
+        }
+        let mut reply = Vec::new();
+        write::verbatim(&mut reply, protocol, "txt", lines);
+        reply
+    });
+    Ok(Flow::Next)
+}
+
+/// `CLIENT KILL address` or with filters, over the clients of all workers. A client that means itself still
+/// gets the reply.
+fn kill(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    let is_old_form = request.len() == 3;
+    let (selection, skip_me) = if is_old_form {
+        (Selection::at(request.arg(2).unwrap_or_default()), false)
+    } else {
+        Selection::to_kill(request.args().skip(2))?
+    };
+    let (worker, client) = (&conversation.worker, &conversation.client);
+    let portrait = client.portrait(worker.clock.now());
+    let means_itself = !skip_me && portrait.is_some_and(|own| selection.holds(&own));
+    let (gateway, others) = (worker.gateway.clone(), selection.except(client.id));
+    conversation.answer_later(family(spec), async move {
+        let killed = gateway.colleagues.ask(others, Deed::Kill).await.len();
+        let killed = killed + usize::from(means_itself);
+        let mut reply = Vec::new();
+        match (is_old_form, killed) {
+            (true, 0) => write::error(&mut reply, "ERR No such client"),
+            (true, _) => write::simple(&mut reply, "OK"),
+            (false, killed) => write::integer(&mut reply, killed as i64),
+        }
+        reply
+    });
+    Ok(if means_itself { Flow::Close } else { Flow::Next })
+}
+
+/// `CLIENT REPLY ON|OFF|SKIP`
+fn reply(
+    conversation: &mut Conversation,
+    spec: &CommandSpec,
+    argument: &[u8],
+) -> Result<Flow, Refused> {
+    if is(argument, "ON") {
+        conversation.wanted = Wanted::All;
+        return Ok(ok(conversation, spec));
+    }
+    conversation.wanted = match conversation.wanted {
+        _ if is(argument, "OFF") => Wanted::None,
+        _ if !is(argument, "SKIP") => return Err(Refused::Syntax),
+        Wanted::None => Wanted::None,
+        _ => Wanted::SkipNext,
+    };
+    Ok(Flow::Next)
+}
+
+fn tracking_info(conversation: &Conversation, spec: &CommandSpec) -> Flow {
+    let protocol = conversation.protocol;
+    conversation.answer(family(spec), |out| {
+        write::map(out, protocol, 3);
+        write::bulk(out, "flags");
+        write::set(out, protocol, 1);
+        write::bulk(out, "off");
+        write::bulk(out, "redirect");
+        write::integer(out, -1);
+        write::bulk(out, "prefixes");
+        write::array(out, 0);
+    })
+}
+
+/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: nobody is ever blocked.
+fn unblock(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    if request.len() > 4 {
+        return Err(Refused::arity(spec));
+    }
+    if request.arg(3).is_some_and(|reason| !is(reason, "TIMEOUT") && !is(reason, "ERROR")) {
+        return Err(Refused::UnblockReason);
+    }
+    request.arg(2).and_then(number::integer).ok_or(Refused::NotAnInteger)?;
+    Ok(conversation.answer(family(spec), |out| write::integer(out, 0)))
+}
+
+fn on_or_off(argument: &[u8]) -> Result<(), Refused> {
+    if is(argument, "ON") || is(argument, "OFF") { Ok(()) } else { Err(Refused::Syntax) }
+}
+
+fn is(word: &[u8], name: &str) -> bool {
+    word.eq_ignore_ascii_case(name.as_bytes())
+}

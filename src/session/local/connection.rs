@@ -1,0 +1,222 @@
+//! Who a client is and how it speaks: HELLO, AUTH, SELECT, RESET.
+
+use subtle::ConstantTimeEq;
+
+use crate::command::CommandSpec;
+use crate::resp::{Protocol, Request, number, write};
+
+use super::super::conversation::{Conversation, Flow, Wanted};
+use super::super::family::family;
+use super::error::{Refused, shown};
+use super::ok;
+
+/// The one user that there is.
+pub(super) const DEFAULT_USER: &[u8] = b"default";
+
+/// `AUTH [user] password`
+pub(super) fn auth(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    let mut arguments = request.args().skip(1);
+    let (user, password) = match (arguments.next(), arguments.next(), arguments.next()) {
+        (Some(password), None, _) if is_open(conversation) => {
+            let _ = password;
+            return Err(Refused::NoPassword);
+        }
+        (Some(password), None, _) => (DEFAULT_USER, password),
+        (Some(user), Some(password), None) => (user, password),
+        _ => return Err(Refused::Syntax),
+    };
+    log_in(conversation, user, password)?;
+    Ok(ok(conversation, spec))
+}
+
+/// `HELLO [version [AUTH user password] [SETNAME name]]`. What stands before a mistake has taken effect,
+/// except for the version.
+pub(super) fn hello(
+    conversation: &mut Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    let protocol = request.arg(1).map(protocol).transpose()?;
+    let mut arguments = request.args().skip(2);
+    while let Some(option) = HelloOption::next(&mut arguments) {
+        match option? {
+            HelloOption::Auth { user, password } => log_in(conversation, user, password)?,
+            HelloOption::SetName(name) => {
+                *conversation.client.name.borrow_mut() = client_name(name)?;
+            }
+        }
+    }
+    if !conversation.is_authenticated() {
+        return Err(Refused::HelloLogin);
+    }
+    if let Some(protocol) = protocol {
+        conversation.speak(protocol);
+    }
+    Ok(greet(conversation, spec))
+}
+
+/// `SELECT 0`
+pub(super) fn select(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    let index = request.arg(1).and_then(number::integer).map(i32::try_from);
+    match index {
+        Some(Ok(0)) => Ok(ok(conversation, spec)),
+        Some(Ok(_)) => Err(Refused::Database),
+        _ => Err(Refused::NotAnInteger),
+    }
+}
+
+/// `RESET`: as if the client had just connected.
+pub(super) fn reset(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
+    conversation.speak(Protocol::Resp2);
+    conversation.wanted = Wanted::All;
+    conversation.client.name.take();
+    conversation.client.authenticated.set(is_open(conversation));
+    conversation.answer(family(spec), |out| write::simple(out, "RESET"))
+}
+
+/// A name for a client or for its library; an empty one takes the name away. `None`: it would break the
+/// format of CLIENT LIST.
+pub(super) fn printable(text: &[u8]) -> Option<String> {
+    let fits = text.iter().all(|byte| matches!(byte, b'!'..=b'~'));
+    fits.then(|| String::from_utf8_lossy(text).into_owned())
+}
+
+/// A name for a client.
+pub(super) fn client_name(name: &[u8]) -> Result<String, Refused> {
+    printable(name).ok_or(Refused::ClientName)
+}
+
+fn is_open(conversation: &Conversation) -> bool {
+    conversation.worker.gateway.settings.auth.password.is_empty()
+}
+
+fn log_in(conversation: &Conversation, user: &[u8], password: &[u8]) -> Result<(), Refused> {
+    let expected = conversation.worker.gateway.settings.auth.password.expose().as_bytes();
+    // The time that this takes tells at most how long the password is.
+    let is_right: bool = expected.ct_eq(password).into();
+    if user != DEFAULT_USER || !(is_right || expected.is_empty()) {
+        conversation.worker.metrics.login_failed();
+        return Err(Refused::WrongPassword);
+    }
+    conversation.client.authenticated.set(true);
+    Ok(())
+}
+
+fn greet(conversation: &Conversation, spec: &CommandSpec) -> Flow {
+    let software = conversation.worker.gateway.software();
+    let (protocol, number) = match conversation.protocol {
+        Protocol::Resp2 => (Protocol::Resp2, 2),
+        Protocol::Resp3 => (Protocol::Resp3, 3),
+    };
+    conversation.answer(family(spec), |out| {
+        write::map(out, protocol, 7);
+        write::bulk(out, "server");
+        write::bulk(out, software.name());
+        write::bulk(out, "version");
+        write::bulk(out, software.version().to_string());
+        write::bulk(out, "proto");
+        write::integer(out, number);
+        write::bulk(out, "id");
+        write::integer(out, conversation.client.id as i64);
+        write::bulk(out, "mode");
+        write::bulk(out, "standalone");
+        write::bulk(out, "role");
+        write::bulk(out, "master");
+        write::bulk(out, "modules");
+        write::array(out, 0);
+    })
+}
+
+fn protocol(version: &[u8]) -> Result<Protocol, Refused> {
+    match number::integer(version) {
+        Some(2) => Ok(Protocol::Resp2),
+        Some(3) => Ok(Protocol::Resp3),
+        Some(_) => Err(Refused::Protocol),
+        None => Err(Refused::ProtocolNumber),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum HelloOption<'a> {
+    Auth { user: &'a [u8], password: &'a [u8] },
+    SetName(&'a [u8]),
+}
+
+impl<'a> HelloOption<'a> {
+    fn next(arguments: &mut impl Iterator<Item = &'a [u8]>) -> Option<Result<Self, Refused>> {
+        let word = arguments.next()?;
+        let mut take = || arguments.next().ok_or_else(|| Refused::HelloOption(shown(word)));
+        Some(if word.eq_ignore_ascii_case(b"AUTH") {
+            take().and_then(|user| Ok(Self::Auth { user, password: take()? }))
+        } else if word.eq_ignore_ascii_case(b"SETNAME") {
+            take().map(Self::SetName)
+        } else {
+            Err(Refused::HelloOption(shown(word)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_the_protocol() {
+        let table = [
+            ("2", Ok(Protocol::Resp2)),
+            ("3", Ok(Protocol::Resp3)),
+            ("1", Err(Refused::Protocol)),
+            ("4", Err(Refused::Protocol)),
+            ("-3", Err(Refused::Protocol)),
+            ("", Err(Refused::ProtocolNumber)),
+            ("03", Err(Refused::ProtocolNumber)),
+            ("three", Err(Refused::ProtocolNumber)),
+            ("99999999999999999999", Err(Refused::ProtocolNumber)),
+        ];
+        for (text, expected) in table {
+            assert_eq!(protocol(text.as_bytes()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn options_of_hello() {
+        let auth = |user: &'static str, password: &'static str| {
+            Ok(HelloOption::Auth { user: user.as_bytes(), password: password.as_bytes() })
+        };
+        let name = |name: &'static str| Ok(HelloOption::SetName(name.as_bytes()));
+        let wrong = |word: &str| Err(Refused::HelloOption(word.to_owned()));
+        let table = [
+            ("", vec![]),
+            ("AUTH default pw", vec![auth("default", "pw")]),
+            ("auth AUTH SETNAME setname me", vec![auth("AUTH", "SETNAME"), name("me")]),
+            ("SETNAME a SETNAME b", vec![name("a"), name("b")]),
+            ("SETNAME me FOO", vec![name("me"), wrong("FOO")]),
+            ("AUTH", vec![wrong("AUTH")]),
+            ("Auth user", vec![wrong("Auth")]),
+            ("SETNAME", vec![wrong("SETNAME")]),
+        ];
+        for (line, expected) in table {
+            let mut arguments = line.split_ascii_whitespace().map(str::as_bytes);
+            let found: Vec<_> = std::iter::from_fn(|| HelloOption::next(&mut arguments)).collect();
+            assert_eq!(found, expected, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_fit_into_a_line() {
+        for good in ["me", "go-redis(,go1.22)", "!~", ""] {
+            assert_eq!(printable(good.as_bytes()), Some(good.to_owned()));
+        }
+        for bad in ["a b", "a\tb", "a\n", "a\r\n", "\0", "é", "\x7f"] {
+            assert_eq!(printable(bad.as_bytes()), None, "{bad:?}");
+        }
+    }
+}

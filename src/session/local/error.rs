@@ -1,0 +1,77 @@
+//! Why the gateway does not do what it is asked. `Display` is the line that the client gets, word for word a
+//! server's where a server has one.
+
+use crate::command::CommandSpec;
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(in crate::session) enum Refused {
+    #[error("ERR syntax error")]
+    Syntax,
+    #[error("ERR value is not an integer or out of range")]
+    NotAnInteger,
+    #[error("ERR wrong number of arguments for '{0}' command")]
+    Arity(String),
+    #[error("ERR DB index is out of range")]
+    Database,
+    #[error("WRONGPASS invalid username-password pair or user is disabled.")]
+    WrongPassword,
+    #[error(
+        "ERR AUTH <password> called without any password configured for the default user. \
+         Are you sure your configuration is correct?"
+    )]
+    NoPassword,
+    #[error("NOPROTO unsupported protocol version")]
+    Protocol,
+    #[error("ERR Protocol version is not an integer or out of range")]
+    ProtocolNumber,
+    #[error("ERR Syntax error in HELLO option '{0}'")]
+    HelloOption(String),
+    #[error(
+        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
+         <user> <pass> option can be used to authenticate the client and select the RESP protocol \
+         version at the same time"
+    )]
+    HelloLogin,
+    #[error("ERR Client names cannot contain spaces, newlines or special characters.")]
+    ClientName,
+    #[error("ERR {0} cannot contain spaces, newlines or special characters.")]
+    Attribute(String),
+    #[error("ERR Unrecognized option '{0}'")]
+    AttributeName(String),
+    #[error("ERR Unknown client type '{0}'")]
+    ClientType(String),
+    #[error("ERR Invalid client ID")]
+    ClientId,
+    #[error("ERR client-id should be greater than 0")]
+    ClientIdRange,
+    #[error("ERR maxage is not an integer or out of range")]
+    AgeNumber,
+    #[error("ERR maxage should be greater than 0")]
+    Age,
+    #[error("ERR No such user '{0}'")]
+    User(String),
+    #[error("ERR CLIENT TRACKING is not supported by the gateway")]
+    Tracking,
+    #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]
+    UnblockReason,
+    #[error("ERR command '{0}' is not supported by this version of the gateway")]
+    Unsupported(String),
+}
+
+impl Refused {
+    /// For what is not built yet.
+    pub(super) fn unsupported(spec: &CommandSpec) -> Self {
+        Self::Unsupported(spec.wire_name())
+    }
+
+    /// For a number of arguments that the table lets pass.
+    pub(super) fn arity(spec: &CommandSpec) -> Self {
+        Self::Arity(spec.wire_name())
+    }
+}
+
+/// What a client sent, as an error line can show it.
+pub(super) fn shown(bytes: &[u8]) -> String {
+    const MOST: usize = 128;
+    String::from_utf8_lossy(bytes.get(..MOST).unwrap_or(bytes)).into_owned()
+}

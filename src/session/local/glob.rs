@@ -1,0 +1,124 @@
+//! Patterns as the servers match them: `*`, `?`, `[a-z]`, `[^a]` and `\` before what stands for itself.
+//!
+//! Case does not matter. The work is bounded by the length of the pattern times that of the text: of several
+//! stars only the last one is ever tried again.
+
+/// Whether `pattern` matches all of `text`.
+pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut pattern, mut rest) = (pattern, text);
+    // Where to go on when a byte does not fit: behind the last star, one byte later.
+    let mut retry: Option<(&[u8], &[u8])> = None;
+    loop {
+        if let [b'*', behind @ ..] = pattern {
+            pattern = behind;
+            retry = Some((behind, rest));
+            continue;
+        }
+        let Some((&byte, following)) = rest.split_first() else { return pattern.is_empty() };
+        if let Some(behind) = step(pattern, byte) {
+            (pattern, rest) = (behind, following);
+            continue;
+        }
+        let Some((behind, [_, later @ ..])) = retry else { return false };
+        retry = Some((behind, later));
+        (pattern, rest) = (behind, later);
+    }
+}
+
+/// What is left of the pattern behind an element that fits the byte.
+fn step(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+    match pattern {
+        [b'?', behind @ ..] => Some(behind),
+        [b'[', class @ ..] => one_of(class, byte),
+        [b'\\', literal, behind @ ..] | [literal, behind @ ..] => {
+            literal.eq_ignore_ascii_case(&byte).then_some(behind)
+        }
+        [] => None,
+    }
+}
+
+/// The same for a class; `class` starts behind its bracket. One that is not closed ends with the pattern.
+fn one_of(class: &[u8], byte: u8) -> Option<&[u8]> {
+    let byte = byte.to_ascii_lowercase();
+    let (negated, mut class) = match class {
+        [b'^', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let mut found = false;
+    loop {
+        class = match class {
+            [] => break,
+            [b']', behind @ ..] => {
+                class = behind;
+                break;
+            }
+            [b'\\', literal, rest @ ..] => {
+                found |= literal.to_ascii_lowercase() == byte;
+                rest
+            }
+            [first, b'-', last, rest @ ..] => {
+                let (first, last) = (first.to_ascii_lowercase(), last.to_ascii_lowercase());
+                found |= (first.min(last)..=first.max(last)).contains(&byte);
+                rest
+            }
+            [literal, rest @ ..] => {
+                found |= literal.to_ascii_lowercase() == byte;
+                rest
+            }
+        };
+    }
+    (found != negated).then_some(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns() {
+        let table = [
+            ("", "", true),
+            ("", "a", false),
+            ("*", "", true),
+            ("**", "anything", true),
+            ("save", "SAVE", true),
+            ("SAVE", "save", true),
+            ("save", "saved", false),
+            ("s*e", "save", true),
+            ("*a*v*", "save", true),
+            ("*ab", "aab", true),
+            ("*a*b*c", "a-b-b-c-", false),
+            ("?ave", "save", true),
+            ("?", "", false),
+            ("[a-s]ave", "save", true),
+            ("[s-a]ave", "save", true),
+            ("[^a-r]ave", "save", true),
+            ("[^s]ave", "save", false),
+            ("[xyzs]ave", "save", true),
+            ("[A-S]ave", "save", true),
+            ("[a-", "a", true),
+            ("[ab", "b", true),
+            ("[", "a", false),
+            ("[]a", "a", false),
+            ("[\\]]", "]", true),
+            ("[\\^a]", "^", true),
+            ("[a\\-z]", "-", true),
+            ("[a\\-z]", "b", false),
+            ("\\*", "*", true),
+            ("\\*", "a", false),
+            ("\\?x", "?x", true),
+            ("a\\", "a\\", true),
+            ("\\\\", "\\", true),
+        ];
+        for (pattern, text, expected) in table {
+            let found = matches(pattern.as_bytes(), text.as_bytes());
+            assert_eq!(found, expected, "{pattern:?} on {text:?}");
+        }
+    }
+
+    #[test]
+    fn many_stars_end_soon() {
+        let pattern = "*a".repeat(10_000) + "b";
+        assert!(!matches(pattern.as_bytes(), &[b'a'; 10_000]));
+    }
+}
