@@ -9,10 +9,10 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
+use crate::resp::reply::integer;
 use crate::resp::{Protocol, ReplyScanner};
 
 use super::clock::Micros;
@@ -328,8 +328,9 @@ impl Driver {
     fn keep(&mut self, bytes: &[u8]) -> Result<(), Ended> {
         let scanned = self.scanner.scanned().min(bytes.len());
         let streaming = self.pipeline.is_streaming();
-        // An error is never streamed: it may be a refusal. Nor is what nobody asked for, or answers ASKING.
-        let may_stream = bytes.len() >= LARGE && !matches!(bytes.first(), Some(b'-' | b'!' | b'>'));
+        // An error is never streamed: it may be a refusal. Nor is what nobody asked for, or answers ASKING, or
+        // is one endless line.
+        let may_stream = bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
         let (piece, rest) = bytes.split_at_checked(scanned).unwrap_or((bytes, &[]));
         if streaming || (may_stream && self.expects_reply()) {
             self.piece(piece, false)?;
@@ -372,6 +373,9 @@ impl Driver {
             return Ok(());
         }
         self.asked = false;
+        if reply.first() == Some(&b':') && integer(reply).is_none() {
+            return Err("a number that is none".into());
+        }
         let asking = if first.asking { ASKING.len() } else { 0 };
         if !state.outbox.touched((asking + first.length as usize) as u64 - 1) {
             return Err("a reply before the request was sent".into());
@@ -395,7 +399,3 @@ impl Driver {
     }
 }
 
-/// For an asker that takes its request back.
-pub(super) fn copy(bytes: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(bytes)
-}

@@ -30,6 +30,8 @@ const TICK: Duration = Duration::from_millis(100);
 const HOLD_TICK: Duration = Duration::from_millis(5);
 /// Redirections followed at once; from then on with a pause, for two nodes that point at each other.
 const PROMPT_HOPS: u8 = 2;
+/// The pause is then as long as after so many tries.
+const CIRCLE_TRIES: u8 = 3;
 
 /// Why the topology may be out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -310,7 +312,11 @@ impl Pool {
                 self.learn(moved, &node);
                 // Others of this slot may wait already; they were first.
                 let overtakes = self.hold.borrow().waits_for(slot);
+                if hops > self.parts.settings.max_redirects {
+                    return self.give_up(errand, &cause);
+                }
                 if hops > PROMPT_HOPS || overtakes || slot.is_none() {
+                    errand.question.tries = errand.question.tries.max(CIRCLE_TRIES);
                     return self.hold(errand, cause);
                 }
                 self.dispatch_to(&node, errand, false);

@@ -194,10 +194,12 @@ impl RequestParser {
     }
 
     fn parse_inline(&mut self, buffer: &[u8], limits: &Limits) -> Result<Parsed, ParseError> {
-        let window = buffer.get(..=limits.line_bytes).unwrap_or(buffer);
+        // The limit is on the line's text: its line end may stand behind it.
+        let window = buffer.get(..limits.line_bytes + 2).unwrap_or(buffer);
         let fresh = window.get(self.searched..).unwrap_or_default();
         let Some(found) = memchr::memchr(b'\n', fresh) else {
-            if window.len() > limits.line_bytes {
+            let text = window.strip_suffix(b"\r").unwrap_or(window);
+            if text.len() > limits.line_bytes {
                 return Err(ParseError::InlineTooLong);
             }
             self.searched = window.len();

@@ -71,7 +71,7 @@ impl Conversation {
         let (flusher, metrics, clock) =
             (worker.flusher.clone(), worker.metrics.clone(), worker.clock.clone());
         let settings = &worker.gateway.settings;
-        let replies = Replies::new(socket, flusher, metrics, clock, settings.limits.output_hard);
+        let replies = Replies::new(socket, flusher, metrics, clock, &settings.limits);
         let open = settings.auth.password.is_empty();
         let client = Client::new(&worker, address, local_address, open, replies.clone());
         let listed = worker.clients.borrow_mut().insert(client.clone());
@@ -213,7 +213,7 @@ impl Conversation {
         family: Family,
         reply: impl Future<Output = Vec<u8>> + 'static,
     ) {
-        let ticket = self.replies.expect(family, self.is_muted());
+        let ticket = self.replies.expect(About { family, muted: self.is_muted(), size: 0 });
         self.asker.disturbed();
         let asker = self.asker.clone();
         spawn_local(async move { asker.settle(ticket, &reply.await) });
@@ -230,9 +230,12 @@ impl Conversation {
         self.answer(family, |out| write::error(out, text))
     }
 
-    /// A request that cannot be understood: the client is told, unless there is nothing to tell.
+    /// A request that cannot be understood: the client is told, unless it speaks another protocol. Then even
+    /// what it could still be sent is dropped, as the server does.
     pub(super) fn refuse(&self, error: ParseError) {
-        if error != ParseError::Hangup {
+        if error == ParseError::Hangup {
+            self.replies.kill(End::Killed);
+        } else {
             self.replies.answer(Family::Other, false, |out| error.write_to(out));
         }
         self.worker.metrics.session_rejected(crate::metrics::Rejection::Protocol);

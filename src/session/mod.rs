@@ -20,6 +20,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio_util::io::poll_read_buf;
 
 use crate::backend::LARGE;
 use crate::resp::{ParseError, Parsed, RequestParser};
@@ -36,7 +37,7 @@ const ROUNDS: usize = 16;
 /// An incomplete request of this size is read into a buffer of its own.
 const OWN_BUFFER: usize = 32 << 10;
 /// Most bytes that one read of a large request asks for.
-const LARGE_READ: usize = 256 << 10;
+const LARGE_READ: usize = 1 << 20;
 
 /// The task that serves one client.
 pub struct Session {
@@ -104,7 +105,7 @@ impl Session {
 
     /// Reads once and serves what came.
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.input.len() >= OWN_BUFFER || self.parser.missing() >= LARGE {
+        if self.input.len() >= OWN_BUFFER {
             return self.read_large(cx);
         }
         let worker = self.conversation.worker().clone();
@@ -132,17 +133,13 @@ impl Session {
 
     /// Reads more of a large request to where it will be sent from.
     fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Grown for what has arrived, never for what is announced.
-        let wanted = self.parser.missing().clamp(LARGE, LARGE_READ.max(self.input.len()));
-        let before = self.input.len();
-        self.input.resize(before + wanted, 0);
-        let mut buffer = ReadBuf::new(self.input.get_mut(before..).unwrap_or_default());
-        let read = Pin::new(&mut self.socket).poll_read(cx, &mut buffer);
-        let count = buffer.filled().len();
-        self.input.truncate(before + count);
-        let read = ready!(read);
-        if self.was_read(read, count) {
-            self.serve_input();
+        // Grown by what has arrived, never by what is announced.
+        let most = self.input.len().min(LARGE_READ);
+        self.input.reserve(self.parser.missing().clamp(LARGE, most));
+        match ready!(poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.input)) {
+            Ok(count) if self.was_read(Ok(()), count) => self.serve_input(),
+            Ok(_) => {}
+            Err(error) => drop(self.was_read(Err(error), 0)),
         }
         Poll::Ready(())
     }

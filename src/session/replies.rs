@@ -16,11 +16,15 @@ use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::backend::{Asker, Clock, LARGE, Micros, Ticket};
+use crate::config::Limits;
 use crate::merge::Merge;
 use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
 
 use super::flusher::Flusher;
 
+/// Requests under way of a client of whose replies nothing is known yet. It may have more as soon as they
+/// turn out to be small, so that replies of any size stay within its bounds.
+const CAREFUL: usize = 64;
 /// Capacity that an emptied write buffer keeps while the session is busy.
 const KEEP: usize = 16 << 10;
 /// The same once it has been idle for a while.
@@ -87,6 +91,10 @@ struct State {
     unsettled_bytes: usize,
     /// Bytes that wait in places behind the first.
     waiting_bytes: usize,
+    /// Size of the client's replies lately: a large one counts at once, and is forgotten slowly.
+    usual: usize,
+    /// Bytes of the first place's reply that have been passed on.
+    streamed: usize,
     /// The first place's reply has left in part.
     streaming: bool,
     /// In the flusher's list.
@@ -120,7 +128,7 @@ impl Replies {
         flusher: Rc<Flusher>,
         metrics: Arc<WorkerMetrics>,
         clock: Rc<Clock>,
-        limit: usize,
+        limits: &Limits,
     ) -> Rc<Self> {
         let state = State {
             socket,
@@ -131,6 +139,8 @@ impl Replies {
             unsettled: 0,
             unsettled_bytes: 0,
             waiting_bytes: 0,
+            usual: limits.inflight_bytes / CAREFUL,
+            streamed: 0,
             streaming: false,
             queued: false,
             blocked: false,
@@ -146,7 +156,7 @@ impl Replies {
             flusher,
             metrics,
             clock,
-            limit,
+            limit: limits.output_hard,
         })
     }
 
@@ -216,11 +226,12 @@ impl Replies {
         self.state.borrow().unsettled
     }
 
-    /// Requests and bytes that wait to leave.
+    /// Requests that wait to leave, and bytes: of requests, of replies, and of replies still to come, as far
+    /// as the latest tell.
     pub(super) fn waiting(&self) -> (usize, usize) {
         let state = self.state.borrow();
-        let bytes = state.unsettled_bytes + state.waiting_bytes + state.out.len() - state.written;
-        (state.places.len(), bytes)
+        let here = state.unsettled_bytes + state.waiting_bytes + state.out.len() - state.written;
+        (state.places.len(), here + state.unsettled * state.usual)
     }
 
     /// Whether requests were redirected or held since nothing was under way. Asked when nothing is, it is forgotten.
@@ -396,6 +407,8 @@ impl Replies {
         // An error is never streamed.
         let outcome = if streamed { Outcome::Ok } else { outcome(reply) };
         state.unsettled_bytes = state.unsettled_bytes.saturating_sub(place.size as usize);
+        state.usual = (state.streamed + reply.len()).max(state.usual - state.usual / 8);
+        state.streamed = 0;
         self.metrics.request_settled(place.family, outcome, elapsed);
         let muted = place.muted;
         if index > 0 {
@@ -494,8 +507,11 @@ impl Asker for Replies {
                 state.streaming = true;
                 if end {
                     self.complete(&mut state, 0, piece);
-                } else if !muted {
-                    self.emit(&mut state, piece);
+                } else {
+                    state.streamed += piece.len();
+                    if !muted {
+                        self.emit(&mut state, piece);
+                    }
                 }
             }
             Content::Rewriting(_, pieces) => {

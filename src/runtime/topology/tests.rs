@@ -184,11 +184,13 @@ impl Running {
         let (wanted, receiver) = mpsc::channel(16);
         let (changed, changes) = watch::channel(0);
         let stop = CancellationToken::new();
-        let on_change = move |topology: &Topology| {
-            assert!(topology.version > 0);
-            changed.send_modify(|count| *count += 1);
+        let on_news = move |news: News<'_>| {
+            if let News::Topology(topology) = news {
+                assert!(topology.version > 0);
+                changed.send_modify(|count| *count += 1);
+            }
         };
-        let running = run(Arc::new(settings), topology.clone(), receiver, on_change, stop.clone());
+        let running = run(Arc::new(settings), topology.clone(), receiver, on_news, stop.clone());
         Self { topology, wanted, changes, stop, task: spawn_local(running) }
     }
 
