@@ -330,7 +330,8 @@ impl Driver {
         let streaming = self.pipeline.is_streaming();
         // An error is never streamed: it may be a refusal. Nor is what nobody asked for, or answers ASKING, or
         // is one endless line.
-        let may_stream = bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
+        let may_stream =
+            bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
         let (piece, rest) = bytes.split_at_checked(scanned).unwrap_or((bytes, &[]));
         if streaming || (may_stream && self.expects_reply()) {
             self.piece(piece, false)?;
@@ -398,4 +399,3 @@ impl Driver {
         Ok(())
     }
 }
-

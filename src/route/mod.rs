@@ -11,8 +11,14 @@ pub use split::{KeyByKey, Split, SplitPart};
 /// What is to be done with a request.
 #[derive(Debug)]
 pub enum Plan {
-    /// Send it as it came to the owner of this slot.
-    Forward(Slot),
+    /// Send it as it came to the owner of this slot. One with `several` keys may find them on both sides of a
+    /// migration, and has to be sent again then.
+    Forward {
+        /// The slot of all its keys.
+        slot: Slot,
+        /// Whether it has more than one key.
+        several: bool,
+    },
     /// Send its parts, one per slot, and merge the replies.
     Split(Split),
     /// Send it as it came to any primary.
@@ -75,7 +81,7 @@ pub fn plan(
 fn one_key(spec: &CommandSpec, request: &Request<'_>) -> Plan {
     let key = spec.keys.first(request).and_then(|at| request.arg(at));
     // Without a key no node can tell the slot either: any of them gives the server's own answer.
-    key.map_or(Plan::AnyNode, |key| Plan::Forward(Slot::of(key)))
+    key.map_or(Plan::AnyNode, |key| Plan::Forward { slot: Slot::of(key), several: false })
 }
 
 fn keyed(
@@ -89,14 +95,11 @@ fn keyed(
     }
     let mut slots = positions.iter().filter_map(|&at| request.arg(at as usize)).map(Slot::of);
     let Some(first) = slots.next() else {
-        return Ok(if spec.class == Class::Script {
-            Plan::Forward(steady())
-        } else {
-            Plan::AnyNode
-        });
+        let steady = Plan::Forward { slot: steady(), several: false };
+        return Ok(if spec.class == Class::Script { steady } else { Plan::AnyNode });
     };
     if slots.all(|slot| slot == first) {
-        return Ok(Plan::Forward(first));
+        return Ok(Plan::Forward { slot: first, several: positions.len() > 1 });
     }
     match spec.cross_for(request) {
         Cross::Split if reach_covers(reach, Cross::Split) && spec.class == Class::Split => {

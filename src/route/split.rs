@@ -89,6 +89,13 @@ fn copy(request: &Request<'_>, at: usize, out: &mut Vec<u8>) {
     out.extend_from_slice(request.encoded_arg(at).unwrap_or_default());
 }
 
+impl SplitPart {
+    /// Whether it has more than one key.
+    pub fn has_several(&self) -> bool {
+        self.units.len() > 1
+    }
+}
+
 impl Split {
     /// Groups the units by slot; within a part they keep their order, so the last value of a repeated key wins.
     pub(super) fn new(

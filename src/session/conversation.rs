@@ -33,15 +33,17 @@ pub(super) enum Flow {
     Next,
     /// Not any more: it ends when its replies have left.
     Close,
+    /// With the same one, once an earlier one has its reply.
+    Wait,
 }
 
-/// Which replies a client wants (`CLIENT REPLY`).
+/// Which replies a client wants (`CLIENT REPLY`); steps on after each request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Wanted {
     #[default]
     All,
     None,
-    /// None for the next request.
+    /// None for the next request, as the present one said.
     SkipNext,
     /// None for this request.
     SkipThis,
@@ -89,7 +91,22 @@ impl Conversation {
         request: Request<'_>,
         whole: Option<&Bytes>,
     ) -> Flow {
-        self.step_wanted();
+        let flow = self.serve_wanted(commands, request, whole);
+        if flow == Flow::Wait {
+            // Then it pauses until all before it are settled.
+            self.asker.disturbed();
+        } else {
+            self.step_wanted();
+        }
+        flow
+    }
+
+    fn serve_wanted(
+        &mut self,
+        commands: &Commands,
+        request: Request<'_>,
+        whole: Option<&Bytes>,
+    ) -> Flow {
         let spec = match commands.resolve(&request) {
             Ok(spec) => spec,
             Err(error) => return self.fail(Family::Other, error.line()),
@@ -100,24 +117,27 @@ impl Conversation {
         }
         let plan = plan(spec, &request, self.worker.reach, &mut self.worker.positions.borrow_mut());
         match plan {
-            Ok(Plan::Forward(slot)) => self.forward(spec, Some(slot), &request, whole),
+            Ok(Plan::Forward { slot, .. }) if self.replies.is_delicate(slot) => return Flow::Wait,
+            Ok(Plan::Forward { slot, several }) => {
+                let ticket = self.replies.expect(self.about(spec, &request));
+                if several {
+                    self.replies.mark_delicate(ticket, slot);
+                }
+                self.forward(ticket, self.terms(spec, Some(slot), &request), &request, whole);
+            }
+            Ok(Plan::Split(split)) if self.must_wait(&split) => return Flow::Wait,
             Ok(Plan::Split(split)) => self.send_split(spec, &split, &request),
-            Ok(Plan::AnyNode) => self.forward(spec, None, &request, whole),
+            Ok(Plan::AnyNode) => {
+                let ticket = self.replies.expect(self.about(spec, &request));
+                self.forward(ticket, self.terms(spec, None, &request), &request, whole);
+            }
             Ok(Plan::Local) => return local::answer(self, spec, &request),
             Err(error) => return self.fail(family(spec), error.to_string()),
         }
         Flow::Next
     }
 
-    fn forward(
-        &self,
-        spec: &CommandSpec,
-        slot: Option<Slot>,
-        request: &Request<'_>,
-        whole: Option<&Bytes>,
-    ) {
-        let ticket = self.replies.expect(self.about(spec, request));
-        let terms = self.terms(spec, slot, request);
+    fn forward(&self, ticket: Ticket, terms: Terms, request: &Request<'_>, whole: Option<&Bytes>) {
         match whole {
             // An inline request's frame is not the bytes it came as.
             Some(bytes) if bytes.len() >= LARGE && bytes.len() == request.frame().len() => {
@@ -132,6 +152,9 @@ impl Conversation {
     fn send_split(&self, spec: &CommandSpec, split: &Split, request: &Request<'_>) {
         self.worker.metrics.request_split(split.parts().len());
         let first = self.replies.expect_merge(self.about(spec, request), split.merge());
+        for part in split.parts().iter().filter(|part| part.has_several()) {
+            self.replies.mark_delicate(first, part.slot);
+        }
         for (part, number) in split.parts().iter().zip(0..) {
             let terms = self.terms(spec, Some(part.slot), request);
             let ticket = Ticket { part: number, ..first };
@@ -139,6 +162,10 @@ impl Conversation {
                 .pool
                 .send(terms, &self.asker, ticket, |out| split.write_part(request, part, out));
         }
+    }
+
+    fn must_wait(&self, split: &Split) -> bool {
+        split.parts().iter().any(|part| self.replies.is_delicate(part.slot))
     }
 
     fn about(&self, spec: &CommandSpec, request: &Request<'_>) -> About {

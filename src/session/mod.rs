@@ -174,8 +174,14 @@ impl Session {
                 Ok(Parsed::Incomplete) => break,
                 Ok(Parsed::Skip(length)) => served += length,
                 Ok(Parsed::Request(length)) => {
-                    let flow = self.conversation.serve(&commands, self.parser.request(rest), None);
-                    self.closing = flow == Flow::Close;
+                    match self.conversation.serve(&commands, self.parser.request(rest), None) {
+                        Flow::Next => {}
+                        Flow::Close => self.closing = true,
+                        Flow::Wait => {
+                            self.paused = true;
+                            break;
+                        }
+                    }
                     served += length;
                 }
                 Err(error) => self.refuse(error),
@@ -204,13 +210,23 @@ impl Session {
                 Ok(Parsed::Request(length)) => {
                     let frame: Bytes = self.input.split_to(length).freeze();
                     let request = self.parser.request(&frame);
-                    let flow = self.conversation.serve(&commands, request, Some(&frame));
-                    self.closing = flow == Flow::Close;
+                    match self.conversation.serve(&commands, request, Some(&frame)) {
+                        Flow::Next => {}
+                        Flow::Close => self.closing = true,
+                        Flow::Wait => return self.put_back(&frame),
+                    }
                 }
                 Err(error) => self.refuse(error),
             }
         }
         self.input = BytesMut::new();
+    }
+
+    /// A request that has to wait stands before the rest of the input again.
+    fn put_back(&mut self, frame: &Bytes) {
+        self.paused = true;
+        let rest = std::mem::replace(&mut self.input, BytesMut::from(&frame[..]));
+        self.input.extend_from_slice(&rest);
     }
 
     fn refuse(&mut self, error: ParseError) {

@@ -16,6 +16,7 @@ use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::backend::{Asker, Clock, LARGE, Micros, Ticket};
+use crate::cluster::Slot;
 use crate::config::Limits;
 use crate::merge::Merge;
 use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
@@ -107,6 +108,8 @@ struct State {
     disturbed: bool,
     /// Parts to be sent again key by key.
     divided: Vec<(Ticket, Bytes)>,
+    /// Slots of requests under way with several keys, with their places.
+    delicate: Vec<(u32, Slot)>,
     end: Option<End>,
 }
 
@@ -147,6 +150,7 @@ impl Replies {
             watched: false,
             disturbed: false,
             divided: Vec::new(),
+            delicate: Vec::new(),
             end: None,
         };
         Rc::new_cyclic(|this| Self {
@@ -213,6 +217,17 @@ impl Replies {
         state.unsettled += 1;
         state.unsettled_bytes += size as usize;
         Ticket { place, part: 0 }
+    }
+
+    /// The request has several keys in this slot. Should the slot be migrating, a node may ask to send it again
+    /// later, when what followed it has run; so nothing for the slot follows until it is settled.
+    pub(super) fn mark_delicate(&self, ticket: Ticket, slot: Slot) {
+        self.state.borrow_mut().delicate.push((ticket.place, slot));
+    }
+
+    /// Whether a request with several keys in this slot is under way.
+    pub(super) fn is_delicate(&self, slot: Slot) -> bool {
+        self.state.borrow().delicate.iter().any(|(_, delicate)| *delicate == slot)
     }
 
     /// Nothing is under way, and all replies have left.
@@ -409,6 +424,10 @@ impl Replies {
         state.unsettled_bytes = state.unsettled_bytes.saturating_sub(place.size as usize);
         state.usual = (state.streamed + reply.len()).max(state.usual - state.usual / 8);
         state.streamed = 0;
+        if !state.delicate.is_empty() {
+            let place = state.first.wrapping_add(index as u32);
+            state.delicate.retain(|(delicate, _)| *delicate != place);
+        }
         self.metrics.request_settled(place.family, outcome, elapsed);
         let muted = place.muted;
         if index > 0 {

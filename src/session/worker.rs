@@ -12,7 +12,7 @@ use slab::Slab;
 use crate::backend::{Clock, Pool, Scratch, micros};
 use crate::cluster::Software;
 use crate::command::{Commands, Cross};
-use crate::config::{CrossSlot, Settings};
+use crate::config::{CrossSlot, Limits, Settings};
 use crate::metrics::{Metrics, Rejection, WorkerMetrics};
 use crate::resp;
 
@@ -20,8 +20,17 @@ use super::client::Client;
 use super::colleagues::Colleagues;
 use super::flusher::Flusher;
 
-/// How often idle clients are looked after.
+/// How often idle clients are looked after, unless a shorter limit asks for more.
 const ATTENTION: Duration = Duration::from_secs(1);
+/// The most often.
+const CLOSE_ATTENTION: Duration = Duration::from_millis(50);
+
+/// A quarter of the shortest limit, so that none is missed by more than that.
+fn attention(limits: &Limits) -> Duration {
+    let limits =
+        [limits.idle_timeout, limits.auth_timeout].into_iter().filter(|limit| !limit.is_zero());
+    limits.min().map_or(ATTENTION, |least| (least / 4).clamp(CLOSE_ATTENTION, ATTENTION))
+}
 
 /// What a gateway process is, the same for all its workers.
 pub struct Gateway {
@@ -143,16 +152,14 @@ impl Worker {
     pub async fn attend(self: Rc<Self>) {
         let limits = &self.gateway.settings.limits;
         let (idle, login) = (micros(limits.idle_timeout), micros(limits.auth_timeout));
+        let pause = attention(limits);
         loop {
-            tokio::time::sleep(ATTENTION).await;
+            tokio::time::sleep(pause).await;
             let now = self.clock.tick();
             let clients: Vec<Rc<Client>> =
                 self.clients.borrow().iter().map(|(_, client)| client.clone()).collect();
             for client in clients {
                 let silent = now.saturating_sub(client.active.get());
-                if silent < micros(ATTENTION) {
-                    continue;
-                }
                 if login > 0
                     && !client.authenticated.get()
                     && now.saturating_sub(client.connected) > login
@@ -162,7 +169,7 @@ impl Worker {
                 } else if idle > 0 && silent > idle && client.replies.is_drained() {
                     self.metrics.session_rejected(Rejection::Idle);
                     client.kill();
-                } else {
+                } else if silent >= micros(pause) {
                     client.replies.shrink();
                 }
             }
