@@ -10,6 +10,8 @@ use crate::harness::{Client, Gateway, Reply, request_line, wait_for};
 pub(crate) struct Owner {
     client: Client,
     name: String,
+    /// How its protocol says that there is no value.
+    nil: &'static str,
     keys: Vec<String>,
     held: HashMap<String, String>,
     counters: HashMap<String, i64>,
@@ -19,13 +21,15 @@ pub(crate) struct Owner {
 
 impl Owner {
     /// The keys must be this session's alone, and missing.
-    pub(crate) fn new(client: Client, name: &str, keys: Vec<String>) -> Self {
+    pub(crate) fn new(client: Client, protocol: u8, name: &str, keys: Vec<String>) -> Self {
+        let nil = if protocol == 3 { "_\r\n" } else { "$-1\r\n" };
         let random = name.bytes().fold(88_172_645_463_325_252, |seed, byte| {
             seed ^ (u64::from(byte) << 32) ^ u64::from(byte)
         });
         Self {
             client,
             name: name.to_owned(),
+            nil,
             keys,
             held: HashMap::new(),
             counters: HashMap::new(),
@@ -97,7 +101,7 @@ impl Owner {
     fn bulk(&self, key: &str) -> String {
         self.held
             .get(key)
-            .map_or("$-1\r\n".to_owned(), |value| format!("${}\r\n{value}\r\n", value.len()))
+            .map_or(self.nil.to_owned(), |value| format!("${}\r\n{value}\r\n", value.len()))
     }
 
     fn key(&mut self) -> String {
@@ -187,11 +191,8 @@ pub(crate) fn owners(
     keys: impl Fn(usize) -> Vec<String>,
 ) -> Vec<Owner> {
     let owner = |number: usize| {
-        Owner::new(
-            gateway.client_of(2 + (number % 2) as u8),
-            &format!("owner{number}"),
-            keys(number),
-        )
+        let protocol = 2 + (number % 2) as u8;
+        Owner::new(gateway.client_of(protocol), protocol, &format!("owner{number}"), keys(number))
     };
     (0..count).map(owner).collect()
 }
