@@ -34,8 +34,8 @@ fn what_is_announced_costs_no_memory() {
 
 #[test]
 fn a_request_beyond_its_limit_is_cut_off() {
-    let gateway =
-        Gateway::before(Cluster::shared()).setting("limits.request_bytes", "8MiB").start();
+    let builder = Gateway::before(Cluster::shared()).setting("limits.request_bytes", "8MiB");
+    let gateway = builder.setting("limits.bulk_bytes", "1MiB").start();
     let before = gateway.resident_bytes();
     for _ in 0..4 {
         let mut client = gateway.client();

@@ -26,14 +26,14 @@ fn order_survives_slots_that_move_back_and_forth() {
     let gateway = Gateway::before(&cluster).workers(2).start();
     while_running(owners(&gateway, 6, keys), 150, |running| {
         let start = Instant::now();
-        let mut moved = 0;
-        while start.elapsed() < CHAOS && !running.is_broken() {
+        for round in 0.. {
+            if running.is_broken() || (start.elapsed() > CHAOS && round >= 2) {
+                break;
+            }
             for slot in SLOTS {
                 cluster.migrate_slot(slot, 1 - cluster.owner(slot));
-                moved += 1;
             }
         }
-        assert!(moved >= 8, "only {moved} slots moved");
     });
 }
 
@@ -53,10 +53,10 @@ fn order_survives_primaries_that_hand_over() {
             // A replica that has not heard of a moved slot would take over without it.
             cluster.wait_until_whole();
             cluster.fail_over_to(primaries[shard]);
-            let slot = SLOTS[round % SLOTS.len()];
-            let target =
-                primaries.iter().copied().find(|primary| *primary != cluster.owner(slot)).unwrap();
             cluster.wait_until_whole();
+            let slot = SLOTS[round % SLOTS.len()];
+            let owner = cluster.owner(slot);
+            let target = primaries.iter().copied().find(|primary| *primary != owner).unwrap();
             cluster.migrate_slot(slot, target);
         }
     });
