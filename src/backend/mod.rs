@@ -6,6 +6,7 @@
 
 mod clock;
 pub mod connect;
+mod driver;
 mod hold;
 mod node;
 mod outbox;
@@ -13,6 +14,7 @@ mod pipeline;
 mod pool;
 mod redirect;
 mod routes;
+mod upkeep;
 
 use std::cell::RefCell;
 use std::rc::Rc;

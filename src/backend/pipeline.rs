@@ -1,29 +1,25 @@
 //! A shared connection to a node: requests of many sessions one after the other, replies in the same order.
 //!
-//! One task drives it. In its turn it writes what all sessions queued since the last one, in one system
-//! call, and hands out every reply that one read brought. Nothing here waits while state is borrowed.
+//! Sessions queue here; one task, the [`Driver`](super::driver::Driver), moves the bytes.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, Waker};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
-use crate::resp::reply::integer;
-use crate::resp::{Protocol, ReplyScanner};
+use crate::resp::Protocol;
 
 use super::clock::Micros;
 use super::node::Node;
 use super::outbox::Outbox;
-use super::pool::Pool;
-use super::redirect::refusal;
-use super::{Errand, LARGE, Question};
+use super::{Asker, Errand, LARGE, Question, Ticket};
 
-/// Reads and writes in one turn before other tasks get theirs.
-const ROUNDS: usize = 16;
+/// Why a connection ended: in words, for the log and the client.
+pub(super) type Ended = Rc<str>;
 
 /// Sent before a request that a node redirected with ASK, in the same breath.
 const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
@@ -39,6 +35,13 @@ struct Pending {
     asking: bool,
 }
 
+/// A request with its reply.
+pub(super) struct Answered {
+    pub(super) question: Question,
+    /// When it was sent to this node.
+    pub(super) sent: Micros,
+}
+
 /// A request that lost its connection.
 pub(super) struct Orphan {
     pub(super) errand: Errand,
@@ -51,10 +54,12 @@ struct State {
     pending: VecDeque<Pending>,
     /// Pieces of the first pending reply have been handed out.
     streaming: bool,
+    /// The first pending request's `ASKING` has been answered.
+    asked: bool,
     /// Last time that the node sent anything, or that something was sent to a silent node.
     heard: Micros,
     /// Somebody wants this connection closed, and why.
-    cut: Option<Rc<str>>,
+    cut: Option<Ended>,
 }
 
 /// The queue of a connection, shared by those who send and the task that drives it.
@@ -72,6 +77,7 @@ impl Pipeline {
             outbox: Outbox::default(),
             pending: VecDeque::new(),
             streaming: false,
+            asked: false,
             heard: now,
             cut: None,
         };
@@ -129,7 +135,7 @@ impl Pipeline {
     }
 
     /// Closes the connection in its next turn; what is pending is an orphan then.
-    pub(super) fn cut(&self, why: Rc<str>) {
+    pub(super) fn cut(&self, why: Ended) {
         self.state.borrow_mut().cut.get_or_insert(why);
         self.woken.set(false);
         self.wake();
@@ -164,12 +170,108 @@ impl Pipeline {
     }
 }
 
+/// What the driver does.
+impl Pipeline {
+    /// A turn begins: from now on, whoever queues a request wakes this task.
+    pub(super) fn begin_turn(&self, waker: &Waker) {
+        self.woken.set(false);
+        let mut registered = self.waker.borrow_mut();
+        if !registered.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            *registered = Some(waker.clone());
+        }
+    }
+
+    /// Why the connection is to be closed.
+    pub(super) fn is_cut(&self) -> Option<Ended> {
+        self.state.borrow().cut.clone()
+    }
+
+    /// The node sent something.
+    pub(super) fn heard(&self, now: Micros) {
+        self.state.borrow_mut().heard = now;
+    }
+
+    /// Writes until all is written or the node takes no more; returns the bytes written.
+    pub(super) fn write(
+        &self,
+        stream: &mut TcpStream,
+        cx: &mut Context<'_>,
+    ) -> Result<usize, Ended> {
+        let mut state = self.state.borrow_mut();
+        let mut total = 0;
+        while state.outbox.has_unwritten() {
+            let slices = state.outbox.next_slices();
+            let written = match &slices {
+                [small, large] if large.is_empty() => Pin::new(&mut *stream).poll_write(cx, small),
+                both => Pin::new(&mut *stream).poll_write_vectored(cx, both),
+            };
+            match written {
+                Poll::Ready(Ok(0)) => return Err("connection closed while writing".into()),
+                Poll::Ready(Ok(count)) => {
+                    state.outbox.advance(count);
+                    total += count;
+                }
+                Poll::Ready(Err(error)) => return Err(error.to_string().into()),
+                Poll::Pending => break,
+            }
+        }
+        Ok(total)
+    }
+
+    /// Whether the next reply answers `ASKING`; an error when nobody waits for a reply.
+    pub(super) fn next_answers_asking(&self) -> Result<bool, Ended> {
+        let state = self.state.borrow();
+        let first = state.pending.front().ok_or("a reply that nobody asked for")?;
+        Ok(first.asking && !state.asked)
+    }
+
+    /// `ASKING` was answered.
+    pub(super) fn asked(&self) {
+        self.state.borrow_mut().asked = true;
+    }
+
+    /// The oldest request has its whole reply.
+    pub(super) fn settled(&self) -> Result<Answered, Ended> {
+        let mut state = self.state.borrow_mut();
+        let pending = state.pop()?;
+        state.release(&pending);
+        Ok(Answered { question: pending.question, sent: pending.sent })
+    }
+
+    /// The oldest request was refused: its bytes are needed again.
+    pub(super) fn refused(&self) -> Result<Errand, Ended> {
+        let mut state = self.state.borrow_mut();
+        let pending = state.pop()?;
+        Ok(state.take(pending))
+    }
+
+    /// A piece of the oldest request's reply is handed out to this asker.
+    pub(super) fn streams(&self) -> Result<(Rc<dyn Asker>, Ticket), Ended> {
+        let mut state = self.state.borrow_mut();
+        state.streaming = true;
+        let first = state.pending.front().ok_or("a reply that nobody asked for")?;
+        Ok((first.question.asker.clone(), first.question.ticket))
+    }
+}
+
 impl State {
     fn queue(&mut self, pending: Pending, now: Micros) {
         if self.pending.is_empty() {
             self.heard = now;
         }
         self.pending.push_back(pending);
+    }
+
+    fn pop(&mut self) -> Result<Pending, Ended> {
+        let pending = self.pending.pop_front().ok_or("a reply that nobody asked for")?;
+        let before = if pending.asking { ASKING.len() } else { 0 };
+        if !self.outbox.touched((before + pending.length as usize) as u64 - 1) {
+            self.pending.push_front(pending);
+            return Err("a reply before the request was sent".into());
+        }
+        self.streaming = false;
+        self.asked = false;
+        Ok(pending)
     }
 
     fn release_asking(&mut self, pending: &Pending) {
@@ -187,215 +289,5 @@ impl State {
     fn release(&mut self, pending: &Pending) {
         self.release_asking(pending);
         self.outbox.release(pending.length as usize, pending.large);
-    }
-}
-
-/// Why a connection ended: in words, for the log and the client.
-pub(super) type Ended = Rc<str>;
-
-/// Drives a pipeline's connection until it ends.
-pub(super) struct Driver {
-    pool: Rc<Pool>,
-    pipeline: Rc<Pipeline>,
-    stream: TcpStream,
-    scanner: ReplyScanner,
-    /// The beginning of a reply whose rest has not come.
-    tail: Vec<u8>,
-    /// `+OK` of `ASKING` has been seen for the first pending request.
-    asked: bool,
-}
-
-impl Future for Driver {
-    type Output = Ended;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
-        let this = self.get_mut();
-        match this.turn(cx) {
-            Poll::Ready(Err(why)) => Poll::Ready(why),
-            Poll::Ready(Ok(())) => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            Poll::Pending => Poll::Pending,
-        }
-    }
-}
-
-impl Driver {
-    pub(super) fn new(pool: Rc<Pool>, pipeline: Rc<Pipeline>, stream: TcpStream) -> Self {
-        Self {
-            pool,
-            pipeline,
-            stream,
-            scanner: ReplyScanner::new(),
-            tail: Vec::new(),
-            asked: false,
-        }
-    }
-
-    /// One turn: `Ready(Ok)` when there is more to do and others should have theirs first.
-    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        self.pipeline.woken.set(false);
-        self.register(cx.waker());
-        for _ in 0..ROUNDS {
-            if let Some(why) = self.pipeline.state.borrow().cut.clone() {
-                return Poll::Ready(Err(why));
-            }
-            self.write(cx)?;
-            ready!(self.read(cx)?);
-        }
-        Poll::Ready(Ok(()))
-    }
-
-    fn register(&self, waker: &Waker) {
-        let mut registered = self.pipeline.waker.borrow_mut();
-        if !registered.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            *registered = Some(waker.clone());
-        }
-    }
-
-    /// Writes until all is written or the node takes no more.
-    fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Ended> {
-        let mut state = self.pipeline.state.borrow_mut();
-        while state.outbox.has_unwritten() {
-            let slices = state.outbox.next_slices();
-            let written = match &slices {
-                [small, large] if large.is_empty() => {
-                    Pin::new(&mut self.stream).poll_write(cx, small)
-                }
-                both => Pin::new(&mut self.stream).poll_write_vectored(cx, both),
-            };
-            match written {
-                Poll::Ready(Ok(0)) => return Err("connection closed while writing".into()),
-                Poll::Ready(Ok(count)) => {
-                    state.outbox.advance(count);
-                    self.pool.metrics().node_written(count);
-                }
-                Poll::Ready(Err(error)) => return Err(error.to_string().into()),
-                Poll::Pending => return Ok(()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads once and hands out the replies.
-    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
-        let scratch = self.pool.scratch();
-        let mut scratch = scratch.borrow_mut();
-        let carried = self.tail.len();
-        if carried + LARGE > scratch.len() {
-            return Poll::Ready(Err("a line without an end".into()));
-        }
-        let Some(free) = scratch.get_mut(carried..) else { return Poll::Pending };
-        let mut buffer = ReadBuf::new(free);
-        match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
-            Err(error) => return Poll::Ready(Err(error.to_string().into())),
-            Ok(()) if buffer.filled().is_empty() => {
-                return Poll::Ready(Err("connection closed by the node".into()));
-            }
-            Ok(()) => {}
-        }
-        let count = buffer.filled().len();
-        let now = self.pool.clock().tick();
-        self.pool.metrics().node_read(count);
-        self.pipeline.state.borrow_mut().heard = now;
-        if let Some(front) = scratch.get_mut(..carried) {
-            front.copy_from_slice(&self.tail);
-        }
-        self.tail.clear();
-        Poll::Ready(self.hand_out(scratch.get(..carried + count).unwrap_or_default()))
-    }
-
-    /// Hands out every complete reply in `bytes`, and a piece of the last one when it is large.
-    fn hand_out(&mut self, mut bytes: &[u8]) -> Result<(), Ended> {
-        while !bytes.is_empty() {
-            let end = self.scanner.scan(bytes).map_err(|error| Ended::from(error.to_string()))?;
-            let Some(end) = end else {
-                return self.keep(bytes);
-            };
-            let (reply, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
-            if self.pipeline.is_streaming() {
-                self.piece(reply, true)?;
-            } else {
-                self.answer(reply)?;
-            }
-            bytes = rest;
-        }
-        Ok(())
-    }
-
-    /// `bytes` begin a reply whose rest has not come.
-    fn keep(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        let scanned = self.scanner.scanned().min(bytes.len());
-        let streaming = self.pipeline.is_streaming();
-        // An error is never streamed: it may be a refusal. Nor is what nobody asked for, or answers ASKING, or
-        // is one endless line.
-        let may_stream =
-            bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
-        let (piece, rest) = bytes.split_at_checked(scanned).unwrap_or((bytes, &[]));
-        if streaming || (may_stream && self.expects_reply()) {
-            self.piece(piece, false)?;
-            self.scanner.forget(scanned);
-            self.tail.extend_from_slice(rest);
-        } else {
-            self.tail.extend_from_slice(bytes);
-        }
-        Ok(())
-    }
-
-    fn expects_reply(&self) -> bool {
-        let state = self.pipeline.state.borrow();
-        state.pending.front().is_some_and(|first| !first.asking || self.asked)
-    }
-
-    fn piece(&mut self, piece: &[u8], end: bool) -> Result<(), Ended> {
-        let mut state = self.pipeline.state.borrow_mut();
-        let first = state.pending.front().ok_or("a reply that nobody asked for")?;
-        let (asker, ticket) = (first.question.asker.clone(), first.question.ticket);
-        state.streaming = !end;
-        if end && let Some(pending) = state.pending.pop_front() {
-            state.release(&pending);
-        }
-        drop(state);
-        asker.piece(ticket, piece, end);
-        Ok(())
-    }
-
-    /// A whole reply to the oldest pending request.
-    fn answer(&mut self, reply: &[u8]) -> Result<(), Ended> {
-        // Out of band: nobody on a shared connection asked for pushes.
-        if reply.first() == Some(&b'>') {
-            return Ok(());
-        }
-        let mut state = self.pipeline.state.borrow_mut();
-        let first = state.pending.front().ok_or("a reply that nobody asked for")?;
-        if first.asking && !self.asked {
-            self.asked = true;
-            return Ok(());
-        }
-        self.asked = false;
-        if reply.first() == Some(&b':') && integer(reply).is_none() {
-            return Err("a number that is none".into());
-        }
-        let asking = if first.asking { ASKING.len() } else { 0 };
-        if !state.outbox.touched((asking + first.length as usize) as u64 - 1) {
-            return Err("a reply before the request was sent".into());
-        }
-        let Some(pending) = state.pending.pop_front() else { return Ok(()) };
-        self.pool
-            .metrics()
-            .node_settled(self.pool.clock().now().saturating_sub(pending.sent) as u32);
-        if reply.first() == Some(&b'-')
-            && let Some(refusal) = refusal(reply)
-        {
-            let errand = state.take(pending);
-            drop(state);
-            self.pool.refused(errand, refusal, &self.pipeline.node, reply);
-            return Ok(());
-        }
-        state.release(&pending);
-        drop(state);
-        pending.question.asker.settle(pending.question.ticket, reply);
-        Ok(())
     }
 }

@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -14,20 +13,16 @@ use crate::metrics::{Redirect, WorkerMetrics};
 use crate::resp::write;
 
 use super::clock::{Clock, Micros, micros};
-use super::connect::{self, Credentials, Handshake};
+use super::connect::Credentials;
 use super::hold::{Held, Hold};
 use super::node::Node;
-use super::pipeline::{Driver, Orphan, Pipeline};
+use super::pipeline::Pipeline;
 use super::redirect::Refusal;
 use super::routes::Routes;
 use super::{Asker, Cause, Errand, Protocol, Question, Scratch, Terms, Ticket};
 
 /// A request whose keys stand on both sides of a migration is retried this long.
 const TRY_AGAIN: Micros = 1_000_000;
-/// How often deadlines and silent nodes are looked for.
-const TICK: Duration = Duration::from_millis(100);
-/// The same while requests are held.
-const HOLD_TICK: Duration = Duration::from_millis(5);
 /// Redirections followed at once; from then on with a pause, for two nodes that point at each other.
 const PROMPT_HOPS: u8 = 2;
 /// The pause is then as long as after so many tries.
@@ -73,11 +68,11 @@ pub struct PoolParts {
 
 /// One worker's connections to all nodes.
 pub struct Pool {
-    parts: PoolParts,
-    credentials: Credentials,
-    routes: RefCell<Routes>,
-    hold: RefCell<Hold>,
-    held: Notify,
+    pub(super) parts: PoolParts,
+    pub(super) credentials: Credentials,
+    pub(super) routes: RefCell<Routes>,
+    pub(super) hold: RefCell<Hold>,
+    pub(super) held: Notify,
 }
 
 impl Pool {
@@ -156,25 +151,6 @@ impl Pool {
         }
     }
 
-    /// Looks after held requests, deadlines and silent nodes, for as long as the worker lives.
-    pub async fn attend(self: Rc<Self>) {
-        let mut looked = 0;
-        loop {
-            let pause = if self.hold.borrow().is_empty() { TICK } else { HOLD_TICK };
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.held.notified() => continue,
-            }
-            let now = self.parts.clock.tick();
-            let due = self.hold.borrow_mut().take_due(now);
-            self.release(due);
-            if now - looked >= micros(TICK) {
-                looked = now;
-                self.look_after_pipelines(now);
-            }
-        }
-    }
-
     fn new_node(&self, address: &str) -> Node {
         Node::new(address, self.parts.metrics.node(address))
     }
@@ -224,67 +200,6 @@ impl Pool {
         match self.pipeline_to(node, errand.question.terms.protocol) {
             Ok(pipeline) => pipeline.push_bytes(errand, self.parts.clock.now(), asking),
             Err(cause) => self.hold(errand, cause),
-        }
-    }
-
-    /// A connection from dialling to its end.
-    async fn drive(self: Rc<Self>, pipeline: Rc<Pipeline>) {
-        let handshake = Handshake {
-            protocol: pipeline.protocol(),
-            credentials: self.credentials.clone(),
-            readonly: false,
-            timeout: self.parts.settings.connect_timeout,
-        };
-        let node = pipeline.node().clone();
-        let why = match connect::dial(&node.address, &handshake).await {
-            Ok(stream) => {
-                self.parts.clock.tick();
-                node.came_up();
-                self.parts.metrics.pipeline_opened();
-                let why = Driver::new(self.clone(), pipeline.clone(), stream).await;
-                let lost = pipeline.pending() > 0;
-                self.parts.metrics.pipeline_closed(lost);
-                tracing::info!(node = %node.address, reason = %why, pending = pipeline.pending(), "connection ended");
-                Rc::from(format!("{}: {why}", node.address))
-            }
-            Err(error) => {
-                let why: Rc<str> = error.to_string().into();
-                self.parts.metrics.connect_failed();
-                let settings = &self.parts.settings;
-                let pause = |failures| backoff(failures, settings);
-                if node.went_down(self.parts.clock.tick(), why.clone(), pause) {
-                    tracing::warn!(node = %node.address, reason = %why, "node cannot be reached");
-                }
-                why
-            }
-        };
-        node.close(&pipeline);
-        self.lost(&pipeline, &why);
-    }
-
-    /// A connection is gone: what had not been sent, or may be repeated, waits for a better one.
-    fn lost(self: &Rc<Self>, pipeline: &Rc<Pipeline>, why: &Rc<str>) {
-        (self.parts.hint)(Hint { reason: Reason::Lost, node: &pipeline.node().address });
-        let streaming = pipeline.is_streaming();
-        for (at, Orphan { errand, touched }) in pipeline.orphans().into_iter().enumerate() {
-            let Question { asker, ticket, terms, .. } = &errand.question;
-            if at == 0 && streaming && !asker.retract(*ticket) {
-                continue;
-            }
-            if touched && !terms.repeatable {
-                self.parts.metrics.uncertain();
-                let mut reply = Vec::new();
-                write::error(
-                    &mut reply,
-                    "UNCERTAIN backend connection lost after the command was sent; it may have been executed",
-                );
-                asker.settle(*ticket, &reply);
-                continue;
-            }
-            if touched {
-                self.parts.metrics.retried();
-            }
-            self.hold(errand, Cause::Lost(why.clone()));
         }
     }
 
@@ -342,7 +257,7 @@ impl Pool {
     }
 
     /// Keeps a request until its slot is served again, or fails it when it cannot wait.
-    fn hold(self: &Rc<Self>, mut errand: Errand, cause: Cause) {
+    pub(super) fn hold(self: &Rc<Self>, mut errand: Errand, cause: Cause) {
         let now = self.parts.clock.now();
         errand.question.asker.disturbed();
         if now.saturating_sub(errand.question.born) >= self.patience(&cause) {
@@ -371,7 +286,7 @@ impl Pool {
     }
 
     /// Sends held requests again, in their order; those that waited too long fail.
-    fn release(self: &Rc<Self>, waiting: Vec<Held>) {
+    pub(super) fn release(self: &Rc<Self>, waiting: Vec<Held>) {
         let now = self.parts.clock.now();
         for Held { errand, cause, since } in waiting {
             self.parts.metrics.released(now.saturating_sub(since) as u32);
@@ -408,36 +323,6 @@ impl Pool {
         }
         asker.settle(*ticket, &reply);
     }
-
-    /// Cuts connections whose oldest request is past its deadline, or whose node is silent and was replaced.
-    fn look_after_pipelines(self: &Rc<Self>, now: Micros) {
-        let deadline = micros(self.parts.settings.request_timeout);
-        let silence = micros(self.parts.settings.probe_interval);
-        let pipelines: Vec<Rc<Pipeline>> =
-            self.routes.borrow().nodes().flat_map(|node| node.pipelines()).collect();
-        for pipeline in pipelines {
-            let node = pipeline.node();
-            let owns = self.routes.borrow().owns_slots(node);
-            match pipeline.waiting() {
-                None if !owns => pipeline.cut("the node serves no slot any more".into()),
-                None => {}
-                Some((born, _)) if now.saturating_sub(born) > deadline => {
-                    pipeline.cut(
-                        format!("no reply within {:?}", self.parts.settings.request_timeout).into(),
-                    );
-                }
-                Some((_, heard)) if now.saturating_sub(heard) > silence => {
-                    self.parts.metrics.probe_sent();
-                    (self.parts.hint)(Hint { reason: Reason::Silent, node: &node.address });
-                    if !owns {
-                        pipeline.cut("silent, and the node serves no slot any more".into());
-                    }
-                }
-                Some(_) => {}
-            }
-        }
-        self.routes.borrow_mut().forget_idle();
-    }
 }
 
 fn kind(refusal: Refusal<'_>) -> Redirect {
@@ -450,12 +335,4 @@ fn kind(refusal: Refusal<'_>) -> Redirect {
         Refusal::MasterDown => Redirect::MasterDown,
         Refusal::ReadOnly => Redirect::ReadOnly,
     }
-}
-
-/// The pause before dialling again: doubled with each failure, less up to a quarter so that workers and
-/// gateways do not dial together.
-fn backoff(failures: u32, settings: &config::Backend) -> Micros {
-    let longest = micros(settings.reconnect_max);
-    let pause = micros(settings.reconnect_min).saturating_mul(1 << failures.min(16)).min(longest);
-    pause - fastrand::u64(0..=pause / 4)
 }

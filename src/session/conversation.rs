@@ -23,7 +23,8 @@ use crate::route::{KeyByKey, Plan, Split, plan};
 use super::client::Client;
 use super::family::family;
 use super::local;
-use super::replies::{About, End, Replies};
+use super::places::About;
+use super::replies::{End, Replies};
 use super::worker::Worker;
 
 /// Whether the session goes on after a request.

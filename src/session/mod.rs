@@ -9,6 +9,8 @@ mod conversation;
 mod family;
 mod flusher;
 mod local;
+mod outgoing;
+mod places;
 mod replies;
 mod worker;
 

@@ -1,0 +1,161 @@
+//! Drives one pipeline's connection: what is queued goes out, replies come in and are handed out.
+//!
+//! In its turn it writes what all sessions queued since the last one, in one system call, and hands out every
+//! reply that one read brought. Nothing waits while state is borrowed.
+
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio::net::TcpStream;
+
+use crate::resp::ReplyScanner;
+use crate::resp::reply::integer;
+
+use super::LARGE;
+use super::pipeline::{Answered, Ended, Pipeline};
+use super::pool::Pool;
+use super::redirect::refusal;
+
+/// Reads and writes in one turn before other tasks get theirs.
+const ROUNDS: usize = 16;
+
+/// The task of a connection; ready when the connection ends.
+pub(super) struct Driver {
+    pool: Rc<Pool>,
+    pipeline: Rc<Pipeline>,
+    stream: TcpStream,
+    scanner: ReplyScanner,
+    /// The beginning of a reply whose rest has not come.
+    tail: Vec<u8>,
+}
+
+impl Future for Driver {
+    type Output = Ended;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Ended> {
+        let this = self.get_mut();
+        match ready!(this.turn(cx)) {
+            Err(why) => Poll::Ready(why),
+            Ok(()) => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Driver {
+    pub(super) fn new(pool: Rc<Pool>, pipeline: Rc<Pipeline>, stream: TcpStream) -> Self {
+        Self { pool, pipeline, stream, scanner: ReplyScanner::new(), tail: Vec::new() }
+    }
+
+    /// One turn: `Ready(Ok)` when there is more to do and others should have theirs first.
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        self.pipeline.begin_turn(cx.waker());
+        for _ in 0..ROUNDS {
+            if let Some(why) = self.pipeline.is_cut() {
+                return Poll::Ready(Err(why));
+            }
+            let written = self.pipeline.write(&mut self.stream, cx)?;
+            self.pool.metrics().node_written(written);
+            ready!(self.read(cx)?);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads once and hands out the replies.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {
+        let scratch = self.pool.scratch();
+        let mut scratch = scratch.borrow_mut();
+        let carried = self.tail.len();
+        if carried + LARGE > scratch.len() {
+            return Poll::Ready(Err("a line without an end".into()));
+        }
+        let Some(free) = scratch.get_mut(carried..) else { return Poll::Pending };
+        let mut buffer = ReadBuf::new(free);
+        match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer)) {
+            Err(error) => return Poll::Ready(Err(error.to_string().into())),
+            Ok(()) if buffer.filled().is_empty() => {
+                return Poll::Ready(Err("connection closed by the node".into()));
+            }
+            Ok(()) => {}
+        }
+        let count = buffer.filled().len();
+        self.pipeline.heard(self.pool.clock().tick());
+        self.pool.metrics().node_read(count);
+        if let Some(front) = scratch.get_mut(..carried) {
+            front.copy_from_slice(&self.tail);
+        }
+        self.tail.clear();
+        Poll::Ready(self.hand_out(scratch.get(..carried + count).unwrap_or_default()))
+    }
+
+    /// Hands out every complete reply in `bytes`, and a piece of the last one when it is large.
+    fn hand_out(&mut self, mut bytes: &[u8]) -> Result<(), Ended> {
+        while !bytes.is_empty() {
+            let end = self.scanner.scan(bytes).map_err(|error| Ended::from(error.to_string()))?;
+            let Some(end) = end else {
+                return self.keep(bytes);
+            };
+            let (reply, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
+            if self.pipeline.is_streaming() {
+                let Answered { question, .. } = self.answered()?;
+                question.asker.piece(question.ticket, reply, true);
+            } else {
+                self.answer(reply)?;
+            }
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// `bytes` begin a reply whose rest has not come.
+    fn keep(&mut self, bytes: &[u8]) -> Result<(), Ended> {
+        // An error is never streamed: it may be a refusal. Nor is what nobody asked for, or answers ASKING, or
+        // is one endless line.
+        let may_stream =
+            bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
+        if !self.pipeline.is_streaming() && !(may_stream && !self.pipeline.next_answers_asking()?) {
+            self.tail.extend_from_slice(bytes);
+            return Ok(());
+        }
+        let scanned = self.scanner.scanned().min(bytes.len());
+        let (piece, rest) = bytes.split_at_checked(scanned).unwrap_or((bytes, &[]));
+        let (asker, ticket) = self.pipeline.streams()?;
+        asker.piece(ticket, piece, false);
+        self.scanner.forget(scanned);
+        self.tail.extend_from_slice(rest);
+        Ok(())
+    }
+
+    /// A whole reply to the oldest pending request.
+    fn answer(&self, reply: &[u8]) -> Result<(), Ended> {
+        match reply.first() {
+            // Out of band: nobody on a shared connection asked for pushes.
+            Some(b'>') => return Ok(()),
+            Some(b':') if integer(reply).is_none() => return Err("a number that is none".into()),
+            _ => {}
+        }
+        if self.pipeline.next_answers_asking()? {
+            self.pipeline.asked();
+        } else if let Some(refusal) = refusal(reply) {
+            let errand = self.pipeline.refused()?;
+            self.pool.refused(errand, refusal, self.pipeline.node(), reply);
+        } else {
+            let Answered { question, sent } = self.answered()?;
+            let elapsed = self.pool.clock().now().saturating_sub(sent) as u32;
+            self.pipeline.node().metrics.settled(reply.first() == Some(&b'-'), elapsed);
+            question.asker.settle(question.ticket, reply);
+        }
+        Ok(())
+    }
+
+    fn answered(&self) -> Result<Answered, Ended> {
+        let answered = self.pipeline.settled()?;
+        let elapsed = self.pool.clock().now().saturating_sub(answered.sent);
+        self.pool.metrics().node_settled(elapsed as u32);
+        Ok(answered)
+    }
+}

@@ -1,0 +1,144 @@
+//! A pool's connections over time: dialled, driven, lost, and looked after by the clock.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config;
+use crate::resp::write;
+
+use super::clock::{Micros, micros};
+use super::connect::{self, Handshake};
+use super::driver::Driver;
+use super::pipeline::{Orphan, Pipeline};
+use super::pool::{Hint, Pool, Reason};
+use super::{Cause, Question};
+
+/// How often deadlines and silent nodes are looked for.
+const TICK: Duration = Duration::from_millis(100);
+/// The same while requests are held.
+const HOLD_TICK: Duration = Duration::from_millis(5);
+
+impl Pool {
+    /// Looks after held requests, deadlines and silent nodes, for as long as the worker lives.
+    pub async fn attend(self: Rc<Self>) {
+        let mut looked = 0;
+        loop {
+            let pause = if self.hold.borrow().is_empty() { TICK } else { HOLD_TICK };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.held.notified() => continue,
+            }
+            let now = self.parts.clock.tick();
+            let due = self.hold.borrow_mut().take_due(now);
+            self.release(due);
+            if now - looked >= micros(TICK) {
+                looked = now;
+                self.look_after_pipelines(now);
+            }
+        }
+    }
+
+    /// A connection from dialling to its end.
+    pub(super) async fn drive(self: Rc<Self>, pipeline: Rc<Pipeline>) {
+        let handshake = Handshake {
+            protocol: pipeline.protocol(),
+            credentials: self.credentials.clone(),
+            readonly: false,
+            timeout: self.parts.settings.connect_timeout,
+        };
+        let node = pipeline.node().clone();
+        let why = match connect::dial(&node.address, &handshake).await {
+            Ok(stream) => {
+                self.parts.clock.tick();
+                node.came_up();
+                node.metrics.set_up(true);
+                node.metrics.pipeline_opened();
+                self.parts.metrics.pipeline_opened();
+                let why = Driver::new(self.clone(), pipeline.clone(), stream).await;
+                let lost = pipeline.pending() > 0;
+                node.metrics.pipeline_closed(lost);
+                self.parts.metrics.pipeline_closed(lost);
+                tracing::info!(node = %node.address, reason = %why, pending = pipeline.pending(), "connection ended");
+                Rc::from(format!("{}: {why}", node.address))
+            }
+            Err(error) => {
+                let why: Rc<str> = error.to_string().into();
+                node.metrics.set_up(false);
+                node.metrics.connect_failed();
+                self.parts.metrics.connect_failed();
+                let settings = &self.parts.settings;
+                let pause = |failures| backoff(failures, settings);
+                if node.went_down(self.parts.clock.tick(), why.clone(), pause) {
+                    tracing::warn!(node = %node.address, reason = %why, "node cannot be reached");
+                }
+                why
+            }
+        };
+        node.close(&pipeline);
+        self.lost(&pipeline, &why);
+    }
+
+    /// A connection is gone: what had not been sent, or may be repeated, waits for a better one.
+    fn lost(self: &Rc<Self>, pipeline: &Rc<Pipeline>, why: &Rc<str>) {
+        (self.parts.hint)(Hint { reason: Reason::Lost, node: &pipeline.node().address });
+        let streaming = pipeline.is_streaming();
+        for (at, Orphan { errand, touched }) in pipeline.orphans().into_iter().enumerate() {
+            let Question { asker, ticket, terms, .. } = &errand.question;
+            if at == 0 && streaming && !asker.retract(*ticket) {
+                continue;
+            }
+            if touched && !terms.repeatable {
+                self.parts.metrics.uncertain();
+                let mut reply = Vec::new();
+                write::error(
+                    &mut reply,
+                    "UNCERTAIN backend connection lost after the command was sent; it may have been executed",
+                );
+                asker.settle(*ticket, &reply);
+                continue;
+            }
+            if touched {
+                self.parts.metrics.retried();
+            }
+            self.hold(errand, Cause::Lost(why.clone()));
+        }
+    }
+
+    /// Cuts connections whose oldest request is past its deadline, or whose node is silent and was replaced.
+    fn look_after_pipelines(self: &Rc<Self>, now: Micros) {
+        let deadline = micros(self.parts.settings.request_timeout);
+        let silence = micros(self.parts.settings.probe_interval);
+        let pipelines: Vec<Rc<Pipeline>> =
+            self.routes.borrow().nodes().flat_map(|node| node.pipelines()).collect();
+        for pipeline in pipelines {
+            let node = pipeline.node();
+            let owns = self.routes.borrow().owns_slots(node);
+            match pipeline.waiting() {
+                None if !owns => pipeline.cut("the node serves no slot any more".into()),
+                None => {}
+                Some((born, _)) if now.saturating_sub(born) > deadline => {
+                    pipeline.cut(
+                        format!("no reply within {:?}", self.parts.settings.request_timeout).into(),
+                    );
+                }
+                Some((_, heard)) if now.saturating_sub(heard) > silence => {
+                    self.parts.metrics.probe_sent();
+                    (self.parts.hint)(Hint { reason: Reason::Silent, node: &node.address });
+                    if !owns {
+                        pipeline.cut("silent, and the node serves no slot any more".into());
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        self.routes.borrow_mut().forget_idle();
+    }
+}
+
+/// The pause before dialling again: doubled with each failure, less up to a quarter so that workers and
+/// gateways do not dial together.
+fn backoff(failures: u32, settings: &config::Backend) -> Micros {
+    let longest = micros(settings.reconnect_max);
+    let pause = micros(settings.reconnect_min).saturating_mul(1 << failures.min(16)).min(longest);
+    pause - fastrand::u64(0..=pause / 4)
+}

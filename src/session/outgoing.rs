@@ -1,0 +1,121 @@
+//! Bytes on their way to a client, and the socket that takes them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::AsyncWrite;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use crate::backend::LARGE;
+use crate::metrics::WorkerMetrics;
+
+/// Capacity that an emptied buffer keeps while the session is busy.
+const KEEP: usize = 16 << 10;
+/// The same once it has been idle for a while.
+const KEEP_IDLE: usize = 256;
+
+/// What has been answered and not yet taken by the client.
+pub(super) struct Outgoing {
+    socket: OwnedWriteHalf,
+    bytes: Vec<u8>,
+    written: usize,
+    /// The socket took no more: the session's task waits for it.
+    blocked: bool,
+    /// The client takes nothing any more.
+    gone: bool,
+    metrics: Arc<WorkerMetrics>,
+}
+
+impl Outgoing {
+    pub(super) fn new(socket: OwnedWriteHalf, metrics: Arc<WorkerMetrics>) -> Self {
+        Self { socket, bytes: Vec::new(), written: 0, blocked: false, gone: false, metrics }
+    }
+
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.bytes.len() - self.written
+    }
+
+    /// Whether only the session's task can go on writing.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Whether the client is gone.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Appends what `write` writes, and returns its first byte.
+    pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> Option<u8> {
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.bytes.get(start).copied()
+    }
+
+    /// Appends a reply or a piece of one; a large one goes to the socket at once when nothing is before it.
+    pub(super) fn send(&mut self, mut bytes: &[u8]) {
+        if bytes.len() >= LARGE && self.bytes.is_empty() && !self.blocked {
+            match self.socket.try_write(bytes) {
+                Ok(count) => {
+                    self.metrics.client_written(count);
+                    bytes = bytes.get(count..).unwrap_or_default();
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => self.gone = true,
+            }
+        }
+        if self.gone {
+            return;
+        }
+        if self.written > KEEP {
+            self.bytes.drain(..self.written);
+            self.written = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Writes what the socket takes.
+    pub(super) fn flush(&mut self) {
+        while self.waiting() > 0 && !self.blocked && !self.gone {
+            match self.socket.try_write(self.bytes.get(self.written..).unwrap_or_default()) {
+                Ok(count) => self.advance(count),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.blocked = true,
+                Err(_) => self.gone = true,
+            }
+        }
+    }
+
+    /// Waits for a socket that took no more; ready when all is written.
+    pub(super) fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.blocked && !self.gone {
+            let rest = self.bytes.get(self.written..).unwrap_or_default();
+            match ready!(Pin::new(&mut self.socket).poll_write(cx, rest)) {
+                Ok(count) if count > 0 || rest.is_empty() => self.advance(count),
+                _ => self.gone = true,
+            }
+            self.blocked = self.waiting() > 0;
+        }
+        Poll::Ready(())
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.metrics.client_written(count);
+        self.written += count;
+        if self.written == self.bytes.len() {
+            self.written = 0;
+            self.bytes.clear();
+            if self.bytes.capacity() > KEEP {
+                self.bytes = Vec::new();
+            }
+        }
+    }
+
+    /// Gives back memory that an idle session does not need.
+    pub(super) fn shrink(&mut self) {
+        if self.bytes.is_empty() {
+            self.bytes.shrink_to(KEEP_IDLE);
+        }
+    }
+}

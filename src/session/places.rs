@@ -1,0 +1,340 @@
+//! The order of a session's replies: one place for each request, settled in any order, left in theirs.
+//!
+//! The reply whose place is first goes straight into [`Outgoing`]; others wait in their place.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use crate::backend::{Micros, Ticket};
+use crate::cluster::Slot;
+use crate::merge::Merge;
+use crate::metrics::{Family, Outcome, WorkerMetrics};
+
+use super::outgoing::Outgoing;
+
+/// What is noted of a request.
+#[derive(Clone, Copy)]
+pub(super) struct About {
+    pub(super) family: Family,
+    /// The client asked for no reply.
+    pub(super) muted: bool,
+    /// Bytes of the request.
+    pub(super) size: usize,
+}
+
+/// Turns a node's reply into the client's.
+pub(super) type Rewrite = Box<dyn FnOnce(&[u8], &mut Vec<u8>)>;
+
+/// What a place waits for, or holds.
+pub(super) enum Content {
+    /// The reply is under way.
+    Waiting,
+    /// Pieces of it wait for earlier places.
+    Partial(Vec<u8>),
+    /// It is here and waits for earlier places.
+    Ready(Vec<u8>),
+    /// Parts are under way.
+    Merging(Box<Merge>),
+    /// It is under way, and is not passed on as it comes; pieces of it wait here.
+    Rewriting(Rewrite, Vec<u8>),
+}
+
+struct Place {
+    content: Content,
+    family: Family,
+    muted: bool,
+    size: u32,
+    started: Micros,
+}
+
+/// Where replies go when it is their turn, and what counts them.
+pub(super) struct Exit<'a> {
+    pub(super) outgoing: &'a mut Outgoing,
+    pub(super) metrics: &'a WorkerMetrics,
+    pub(super) now: Micros,
+}
+
+/// All places of a session, the oldest first.
+pub(super) struct Places {
+    ring: VecDeque<Place>,
+    /// Number of the first place; wraps.
+    first: u32,
+    /// Places whose reply is not complete, and the bytes of their requests.
+    unsettled: usize,
+    unsettled_bytes: usize,
+    /// Bytes that wait in places behind the first.
+    waiting_bytes: usize,
+    /// Size of the client's replies lately: a large one counts at once, and is forgotten slowly.
+    usual: usize,
+    /// The first place's reply has left in part, and how much of it.
+    streaming: bool,
+    streamed: usize,
+    /// Slots of requests under way with several keys, with their places.
+    delicate: Vec<(u32, Slot)>,
+}
+
+impl Places {
+    /// No places; `usual` is the size of reply to expect before there was any.
+    pub(super) fn new(usual: usize) -> Self {
+        Self {
+            ring: VecDeque::new(),
+            first: 0,
+            unsettled: 0,
+            unsettled_bytes: 0,
+            waiting_bytes: 0,
+            usual,
+            streaming: false,
+            streamed: 0,
+            delicate: Vec::new(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ring.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.ring.len()
+    }
+
+    pub(super) fn unsettled(&self) -> usize {
+        self.unsettled
+    }
+
+    /// Bytes of replies that wait for earlier ones.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Bytes of requests and replies here, and of replies still to come, as far as the latest tell.
+    pub(super) fn expected_bytes(&self) -> usize {
+        self.unsettled_bytes + self.waiting_bytes + self.unsettled * self.usual
+    }
+
+    pub(super) fn mark_delicate(&mut self, ticket: Ticket, slot: Slot) {
+        self.delicate.push((ticket.place, slot));
+    }
+
+    pub(super) fn is_delicate(&self, slot: Slot) -> bool {
+        self.delicate.iter().any(|(_, delicate)| *delicate == slot)
+    }
+
+    /// Makes a place for a request that is about to be sent.
+    pub(super) fn push(&mut self, content: Content, about: About, started: Micros) -> Ticket {
+        let place = self.first.wrapping_add(self.ring.len() as u32);
+        let About { family, muted, size } = about;
+        self.ring.push_back(Place { content, family, muted, size: size as u32, started });
+        self.unsettled += 1;
+        self.unsettled_bytes += size;
+        Ticket { place, part: 0 }
+    }
+
+    /// A reply that is there already waits for its turn.
+    pub(super) fn push_ready(&mut self, reply: Vec<u8>, family: Family, now: Micros) {
+        self.waiting_bytes += reply.len();
+        let content = Content::Ready(reply);
+        self.ring.push_back(Place { content, family, muted: false, size: 0, started: now });
+    }
+
+    /// A whole reply to the request, or to a part of it.
+    pub(super) fn settle(&mut self, ticket: Ticket, reply: &[u8], exit: &mut Exit<'_>) {
+        let Some((index, place)) = self.place_mut(ticket) else { return };
+        match &mut place.content {
+            Content::Merging(merge) => {
+                if merge.fold(ticket.part, reply) {
+                    self.finish_merge(index, exit);
+                }
+            }
+            Content::Rewriting(..) => self.rewrite(index, reply, exit),
+            _ => self.complete(index, reply, exit),
+        }
+    }
+
+    /// A piece of a reply; `end` marks the last.
+    pub(super) fn piece(&mut self, ticket: Ticket, piece: &[u8], end: bool, exit: &mut Exit<'_>) {
+        let Some((index, place)) = self.place_mut(ticket) else { return };
+        match &mut place.content {
+            Content::Merging(merge) => {
+                if merge.fold_piece(ticket.part, piece, end) {
+                    self.finish_merge(index, exit);
+                }
+            }
+            Content::Rewriting(_, pieces) => {
+                pieces.extend_from_slice(piece);
+                if end {
+                    let whole = std::mem::take(pieces);
+                    self.rewrite(index, &whole, exit);
+                }
+            }
+            Content::Waiting if index == 0 => {
+                let muted = place.muted;
+                self.streaming = true;
+                if end {
+                    self.complete(0, piece, exit);
+                } else {
+                    self.streamed += piece.len();
+                    if !muted {
+                        exit.outgoing.send(piece);
+                    }
+                }
+            }
+            _ => self.keep_piece(index, piece, end, exit),
+        }
+    }
+
+    /// The rest of a reply that came in pieces is lost. False: a piece has left, which cannot be taken back.
+    pub(super) fn retract(&mut self, ticket: Ticket) -> bool {
+        let streaming = self.streaming;
+        let Some((index, place)) = self.place_mut(ticket) else { return true };
+        match &mut place.content {
+            Content::Waiting => return index > 0 || !streaming,
+            Content::Merging(merge) => merge.retract(ticket.part),
+            Content::Rewriting(_, pieces) => pieces.clear(),
+            Content::Partial(pieces) => {
+                let gone = pieces.len();
+                place.content = Content::Waiting;
+                self.waiting_bytes -= gone;
+            }
+            Content::Ready(_) => {}
+        }
+        true
+    }
+
+    /// Replaces a part of a split request, or a `whole` request, by one part for each of its keys; returns
+    /// their numbers. `None`: nobody waits for it any more.
+    pub(super) fn divide(
+        &mut self,
+        ticket: Ticket,
+        whole: impl FnOnce() -> Merge,
+    ) -> Option<Range<u32>> {
+        let (_, place) = self.place_mut(ticket)?;
+        if !matches!(place.content, Content::Merging(_)) {
+            place.content = Content::Merging(Box::new(whole()));
+        }
+        match &mut place.content {
+            Content::Merging(merge) => Some(merge.divide(ticket.part)),
+            _ => None,
+        }
+    }
+
+    /// Gives back memory that an idle session does not need.
+    pub(super) fn shrink(&mut self) {
+        if self.ring.is_empty() {
+            self.ring.shrink_to(4);
+        }
+    }
+
+    fn place_mut(&mut self, ticket: Ticket) -> Option<(usize, &mut Place)> {
+        let index = ticket.place.wrapping_sub(self.first) as usize;
+        Some((index, self.ring.get_mut(index)?))
+    }
+
+    /// The reply of the place at `index` is complete.
+    fn complete(&mut self, index: usize, reply: &[u8], exit: &mut Exit<'_>) {
+        let streamed = index == 0 && self.streaming;
+        let Some(place) = self.ring.get_mut(index) else { return };
+        let elapsed = exit.now.saturating_sub(place.started) as u32;
+        // An error is never streamed.
+        let outcome = if streamed { Outcome::Ok } else { outcome(reply) };
+        exit.metrics.request_settled(place.family, outcome, elapsed);
+        let (muted, size) = (place.muted, place.size as usize);
+        if index > 0 {
+            let reply = if muted { Vec::new() } else { reply.to_vec() };
+            self.waiting_bytes += reply.len();
+            place.content = Content::Ready(reply);
+        }
+        self.unsettled = self.unsettled.saturating_sub(1);
+        self.unsettled_bytes = self.unsettled_bytes.saturating_sub(size);
+        self.usual = (self.streamed + reply.len()).max(self.usual - self.usual / 8);
+        if !self.delicate.is_empty() {
+            let settled = self.first.wrapping_add(index as u32);
+            self.delicate.retain(|(place, _)| *place != settled);
+        }
+        if index == 0 {
+            if !muted {
+                exit.outgoing.send(reply);
+            }
+            self.next_place(exit);
+        }
+    }
+
+    /// The first place is done: what waited behind it follows.
+    fn next_place(&mut self, exit: &mut Exit<'_>) {
+        self.streaming = false;
+        self.streamed = 0;
+        self.ring.pop_front();
+        self.first = self.first.wrapping_add(1);
+        while let Some(place) = self.ring.front_mut() {
+            match &mut place.content {
+                Content::Ready(reply) => {
+                    let reply = std::mem::take(reply);
+                    self.waiting_bytes -= reply.len();
+                    exit.outgoing.send(&reply);
+                    self.ring.pop_front();
+                    self.first = self.first.wrapping_add(1);
+                }
+                Content::Partial(pieces) => {
+                    let pieces = std::mem::take(pieces);
+                    place.content = Content::Waiting;
+                    self.waiting_bytes -= pieces.len();
+                    self.streaming = true;
+                    self.streamed = pieces.len();
+                    if !place.muted {
+                        exit.outgoing.send(&pieces);
+                    }
+                    return;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    fn finish_merge(&mut self, index: usize, exit: &mut Exit<'_>) {
+        let Some(place) = self.ring.get_mut(index) else { return };
+        let Content::Merging(merge) = std::mem::replace(&mut place.content, Content::Waiting)
+        else {
+            return;
+        };
+        if merge.is_partial() {
+            exit.metrics.partial_failure();
+        }
+        let mut reply = Vec::new();
+        merge.write(&mut reply);
+        self.complete(index, &reply, exit);
+    }
+
+    fn rewrite(&mut self, index: usize, reply: &[u8], exit: &mut Exit<'_>) {
+        let Some(place) = self.ring.get_mut(index) else { return };
+        let mut rewritten = Vec::new();
+        if let Content::Rewriting(rewrite, _) =
+            std::mem::replace(&mut place.content, Content::Waiting)
+        {
+            rewrite(reply, &mut rewritten);
+        }
+        self.complete(index, &rewritten, exit);
+    }
+
+    fn keep_piece(&mut self, index: usize, piece: &[u8], end: bool, exit: &mut Exit<'_>) {
+        let Some(place) = self.ring.get_mut(index) else { return };
+        let mut so_far = match std::mem::replace(&mut place.content, Content::Waiting) {
+            Content::Partial(so_far) => so_far,
+            _ => Vec::new(),
+        };
+        self.waiting_bytes -= so_far.len();
+        so_far.extend_from_slice(piece);
+        if end {
+            return self.complete(index, &so_far, exit);
+        }
+        self.waiting_bytes += so_far.len();
+        place.content = Content::Partial(so_far);
+    }
+}
+
+/// What a whole reply says of the request's outcome.
+fn outcome(reply: &[u8]) -> Outcome {
+    match reply.first() {
+        Some(b'-') if reply.starts_with(b"-UNCERTAIN ") => Outcome::Uncertain,
+        Some(b'-' | b'!') => Outcome::Error,
+        _ => Outcome::Ok,
+    }
+}
