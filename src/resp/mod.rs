@@ -2,6 +2,7 @@
 
 mod inline;
 pub mod number;
+mod parts;
 pub mod reply;
 pub mod request;
 #[cfg(test)]

@@ -1,9 +1,10 @@
-//! Replies as bytes: finding the end of one, and looking at its parts without building a tree.
+//! Replies as bytes: finding where one ends. What looks inside without a tree stands in `parts.rs`.
 //!
 //! A scanner keeps no bytes, never recurses, and looks at each byte once, however small the pieces
 //! in which a reply arrives.
 
 use super::number;
+pub use super::parts::{Elements, elements, integer};
 
 /// Most aggregates around a value. Servers nest less than ten deep.
 const DEPTH: usize = 128;
@@ -391,7 +392,7 @@ pub(super) fn line_end(rest: &[u8]) -> Option<usize> {
 
 /// Length of the value at the start of `rest`, if it is one of the usual small ones and complete.
 #[inline]
-fn quick(rest: &[u8]) -> Option<usize> {
+pub(super) fn quick(rest: &[u8]) -> Option<usize> {
     match rest {
         [b'$', b'-', b'1', b'\r', b'\n', ..] | [b'+', b'O', b'K', b'\r', b'\n', ..] => Some(5),
         [b'$', after @ ..] => {
@@ -402,78 +403,6 @@ fn quick(rest: &[u8]) -> Option<usize> {
         [b':', after @ ..] => number::length_line(after).map(|(_, used)| 1 + used),
         [b'_', b'\r', b'\n', ..] => Some(3),
         _ => None,
-    }
-}
-
-/// The number in a complete `:123` reply.
-#[must_use]
-pub fn integer(reply: &[u8]) -> Option<i64> {
-    number::integer(reply.strip_prefix(b":")?.strip_suffix(b"\r\n")?)
-}
-
-/// The elements of a complete array, set or push, or the keys and values of a map in turn. `None`
-/// if the reply is no aggregate. Attributes before it are passed over.
-#[must_use]
-pub fn elements(reply: &[u8]) -> Option<Elements<'_>> {
-    let mut rest = reply;
-    loop {
-        let kind = *rest.first()?;
-        let (length, used) = read_length(rest).ok()??;
-        rest = rest.get(used..)?;
-        let left = match (kind, length) {
-            (b'*' | b'~' | b'>', Length::Known(count)) => Some(count),
-            (b'%', Length::Known(pairs)) => Some(2 * pairs),
-            (b'*' | b'~' | b'%', Length::Streamed) => None,
-            (b'|', Length::Known(pairs)) => {
-                let mut attribute = Elements { rest, left: Some(2 * pairs) };
-                attribute.by_ref().for_each(drop);
-                rest = attribute.rest;
-                continue;
-            }
-            _ => return None,
-        };
-        return Some(Elements { rest, left });
-    }
-}
-
-/// The bytes of one element after the other.
-#[derive(Clone, Debug)]
-pub struct Elements<'a> {
-    rest: &'a [u8],
-    /// Elements still to come, if the aggregate said how many it has.
-    left: Option<u64>,
-}
-
-impl Elements<'_> {
-    /// How many elements are still announced; 0 for a streamed aggregate, which does not say.
-    #[must_use]
-    pub fn announced(&self) -> usize {
-        usize::try_from(self.left.unwrap_or(0)).unwrap_or(usize::MAX)
-    }
-}
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        match &mut self.left {
-            Some(0) => return None,
-            Some(left) => *left -= 1,
-            None if self.rest.starts_with(b".") => return None,
-            None => {}
-        }
-        let size = match quick(self.rest) {
-            Some(size) => size,
-            None => ReplyScanner::new().scan(self.rest).ok()??,
-        };
-        let (element, rest) = self.rest.split_at_checked(size)?;
-        self.rest = rest;
-        Some(element)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        // Each element takes at least three bytes, whatever was announced.
-        (0, Some(self.rest.len() / 3))
     }
 }
 

@@ -209,46 +209,6 @@ fn a_long_text_arrives_in_pieces_without_being_kept() {
     assert!(sent > TEXT_LINE - piece.len() as u64);
 }
 
-#[test]
-fn integers_without_a_tree() {
-    let table: [(&[u8], Option<i64>); 6] = [
-        (b":123\r\n", Some(123)),
-        (b":-1\r\n", Some(-1)),
-        (b":1", None),
-        (b"+1\r\n", None),
-        (b":1x\r\n", None),
-        (b"", None),
-    ];
-    for (reply, expected) in table {
-        assert_eq!(integer(reply), expected);
-    }
-}
-
-#[test]
-fn elements_of_aggregates() {
-    let table: [(&str, Option<&[&str]>); 12] = [
-        ("*2\r\n$1\r\na\r\n$-1\r\n", Some(&["$1\r\na\r\n", "$-1\r\n"])),
-        ("*2\r\n*1\r\n:1\r\n-ERR x\r\n", Some(&["*1\r\n:1\r\n", "-ERR x\r\n"])),
-        ("%1\r\n+a\r\n:1\r\n", Some(&["+a\r\n", ":1\r\n"])),
-        ("~1\r\n:1\r\n", Some(&[":1\r\n"])),
-        (">1\r\n:1\r\n", Some(&[":1\r\n"])),
-        ("*?\r\n:1\r\n:2\r\n.\r\n", Some(&[":1\r\n", ":2\r\n"])),
-        ("|1\r\n+a\r\n:1\r\n*1\r\n:2\r\n", Some(&[":2\r\n"])),
-        ("*0\r\n", Some(&[])),
-        ("*-1\r\n", None),
-        ("$?\r\n;0\r\n", None),
-        ("+OK\r\n", None),
-        ("", None),
-    ];
-    for (reply, expected) in table {
-        let found = elements(reply.as_bytes()).map(|list| list.collect::<Vec<_>>());
-        let expected = expected.map(|list| list.iter().map(|text| text.as_bytes()).collect());
-        assert_eq!(found, expected, "{reply:?}");
-    }
-    assert_eq!(elements(b"*3\r\n:1\r\n").unwrap().announced(), 3);
-    assert_eq!(elements(b"*999999999999\r\n:1\r\n").unwrap().count(), 1, "a cut reply just ends");
-}
-
 proptest! {
     #[test]
     fn any_split_gives_the_same_ends(
@@ -270,14 +230,6 @@ proptest! {
             prop_assert_eq!(ends(&pieces), Ok(expected.clone()));
             prop_assert_eq!(ends_when_streamed(&pieces), Ok(expected.clone()));
         }
-    }
-
-    #[test]
-    fn elements_are_whole_replies(list in prop::collection::vec(trees(), 0..6)) {
-        let encoded: Vec<_> = list.iter().map(Tree::encoded).collect();
-        let reply = [format!("*{}\r\n", list.len()).into_bytes(), encoded.concat()].concat();
-        let found: Vec<_> = elements(&reply).unwrap().collect();
-        prop_assert_eq!(found, encoded);
     }
 
     #[test]
