@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::CommandSpec;
 use crate::resp::request::Request;
 
 /// Bytes of a name or of an argument list that an error text shows, as in the servers.
@@ -37,6 +38,7 @@ pub enum CommandError {
 
 impl CommandError {
     /// The error for a command that nobody knows.
+    #[cold]
     pub fn unknown(request: &Request<'_>) -> Self {
         let mut arguments = Vec::new();
         for argument in request.args().skip(1) {
@@ -52,11 +54,18 @@ impl CommandError {
     }
 
     /// The error for a subcommand that a container does not have.
+    #[cold]
     pub fn unknown_subcommand(container: &str, name: &[u8]) -> Self {
         Self::UnknownSubcommand {
             container: container.to_owned(),
             name: shown(name, SHOWN).to_vec(),
         }
+    }
+
+    /// The error for a wrong number of arguments.
+    #[cold]
+    pub fn arity(spec: &CommandSpec) -> Self {
+        Self::Arity(spec.wire_name())
     }
 
     /// The error line, byte for byte as a server writes it, without `-` and CRLF.
@@ -77,6 +86,10 @@ impl CommandError {
                 b" HELP.",
             ]
             .concat(),
+            // A rejected EXEC ends its transaction, and says so.
+            Self::Arity(name) if name == "exec" => {
+                b"EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command".to_vec()
+            }
             Self::Arity(name) => {
                 format!("ERR wrong number of arguments for '{name}' command").into_bytes()
             }

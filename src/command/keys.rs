@@ -154,6 +154,16 @@ impl KeySpec {
         self
     }
 
+    /// The parts, in the order in which the servers list them.
+    pub fn parts(&self) -> &[KeyPart] {
+        &self.parts
+    }
+
+    /// What happens to the keys of this part.
+    pub fn need_of(&self, part: &KeyPart) -> Need {
+        part.need.unwrap_or(self.need)
+    }
+
     /// Whether requests of this command never have keys.
     pub fn is_none(&self) -> bool {
         self.parts.is_empty()
@@ -275,10 +285,13 @@ fn run(
 
 fn counted(request: &Request<'_>, at: usize, step: usize) -> Result<Option<Run>, KeyError> {
     let count = request.arg(at).and_then(count).ok_or(KeyError::Count)?;
-    let Some(further) = count.checked_sub(1) else { return Ok(None) };
-    let last = further.checked_mul(step).and_then(|further| further.checked_add(at + 1));
-    let last = last.filter(|&last| last < request.len()).ok_or(KeyError::Count)?;
-    Ok(Some(Run { first: at + 1, last, step: step.max(1) }))
+    if count == 0 {
+        return Ok(None);
+    }
+    let step = step.max(1);
+    let end = count.checked_mul(step).and_then(|length| length.checked_add(at));
+    let end = end.filter(|&end| end < request.len()).ok_or(KeyError::Count)?;
+    Ok(Some(Run { first: at + 1, last: end + 1 - step, step }))
 }
 
 /// A count as the servers accept it: digits only, and no zero in front.

@@ -15,13 +15,16 @@ pub struct Commands {
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
-    hash: u32,
+    /// What the row's name folds to.
+    fold: u64,
     row: u16,
+    /// Whoever folds to this in at most eight bytes has the row's name, in some case.
+    exact: bool,
     /// The row is a container: the name in argument 1 belongs to the command's.
     container: bool,
 }
 
-const VACANT: Entry = Entry { hash: 0, row: u16::MAX, container: false };
+const VACANT: Entry = Entry { fold: 0, row: u16::MAX, exact: false, container: false };
 
 impl Commands {
     /// The table's rows alone.
@@ -29,14 +32,17 @@ impl Commands {
         Self::of(TABLE.to_vec())
     }
 
-    /// These rows and those that a server told of. A name that the table has stays as the table
-    /// says, except that a row without an arity takes the learned one.
+    /// These rows and those that a server told of ([`learn`](super::learn)). Where both know a
+    /// command the treatment stays the table's, but arity and categories become the server's:
+    /// newer versions add options, and with them arguments.
     pub fn with_learned(&self, learned: Vec<CommandSpec>) -> Self {
         let mut rows = self.rows.clone();
         for spec in learned {
             match rows.iter_mut().find(|row| row.name == spec.name) {
-                Some(row) if row.arity == 0 => row.arity = spec.arity,
-                Some(_) => {}
+                Some(row) => {
+                    row.arity = spec.arity;
+                    row.categories = spec.categories;
+                }
                 None => rows.push(spec),
             }
         }
@@ -62,16 +68,12 @@ impl Commands {
         }
         let least = usize::from(spec.arity.unsigned_abs());
         let fits = if spec.arity > 0 { request.len() == least } else { request.len() >= least };
-        if fits { Ok(spec) } else { Err(CommandError::Arity(spec.wire_name())) }
+        if fits { Ok(spec) } else { Err(CommandError::arity(spec)) }
     }
 
     /// The row of this name, in any case, the subcommand after a space or a `|`.
     pub fn find(&self, full_name: &str) -> Option<&CommandSpec> {
-        let name = match full_name.split_once([' ', '|']) {
-            Some((first, second)) => Name::of(first.as_bytes()).and(second.as_bytes()),
-            None => Name::of(full_name.as_bytes()),
-        };
-        self.probe(&name).map(|(spec, _)| spec)
+        self.probe(&Name::of_row(full_name)).map(|(spec, _)| spec)
     }
 
     /// Every row, subcommands included.
@@ -92,28 +94,28 @@ impl Commands {
         let Some(spec) = self.rows.get(row).filter(|spec| spec.refusal != Refusal::Unknown) else {
             return;
         };
-        let hash = Name::of_row(&spec.name).hash();
+        let name = Name::of_row(&spec.name);
+        let exact = name.is_short() && spec.name.bytes().all(|byte| byte.is_ascii_alphabetic());
         let prefix = format!("{} ", spec.name);
         let container = self.rows.iter().any(|other| other.name.starts_with(&prefix));
-        let mask = self.index.len() - 1;
-        let mut at = hash as usize & mask;
+        let (fold, mask) = (name.fold, self.index.len() - 1);
+        let mut at = name.hash() & mask;
         while self.index.get(at).is_some_and(|entry| entry.row != VACANT.row) {
             at = (at + 1) & mask;
         }
         if let (Some(entry), Ok(row)) = (self.index.get_mut(at), u16::try_from(row)) {
-            *entry = Entry { hash, row, container };
+            *entry = Entry { fold, row, exact, container };
         }
     }
 
     fn probe(&self, name: &Name<'_>) -> Option<(&CommandSpec, bool)> {
-        let hash = name.hash();
         let mask = self.index.len() - 1;
-        let mut at = hash as usize & mask;
+        let mut at = name.hash() & mask;
         loop {
             let entry = self.index.get(at).filter(|entry| entry.row != VACANT.row)?;
-            if entry.hash == hash {
+            if entry.fold == name.fold {
                 let spec = self.rows.get(usize::from(entry.row))?;
-                if name.is(spec.name.as_bytes()) {
+                if entry.exact && name.is_short() || name.is(spec.name.as_bytes()) {
                     return Some((spec, entry.container));
                 }
             }
@@ -122,11 +124,11 @@ impl Commands {
     }
 }
 
-/// A name being looked up: one word, or a container and its subcommand. `fold` gathers its bytes
-/// regardless of case.
+/// A name being looked up: one word, or a container and its subcommand.
 struct Name<'a> {
     first: &'a [u8],
     second: Option<&'a [u8]>,
+    /// The bytes, in lower case, one behind the other; from the ninth on they overlap.
     fold: u64,
 }
 
@@ -135,30 +137,39 @@ impl<'a> Name<'a> {
         Self { first, second: None, fold: fold(0, first) }
     }
 
+    /// No byte folds to what stands between the two: `CLIENT ID` sent as one word is not the command.
     fn and(&self, second: &'a [u8]) -> Self {
-        Self { first: self.first, second: Some(second), fold: fold(fold(self.fold, b" "), second) }
+        let between = self.fold.rotate_left(8) ^ (1 << 63);
+        Self { first: self.first, second: Some(second), fold: fold(between, second) }
     }
 
     fn of_row(name: &'a str) -> Self {
-        Self::of(name.as_bytes())
+        match name.split_once([' ', '|']) {
+            Some((first, second)) => Self::of(first.as_bytes()).and(second.as_bytes()),
+            None => Self::of(name.as_bytes()),
+        }
     }
 
-    fn hash(&self) -> u32 {
-        (self.fold.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
+    /// Every byte has its own place in the fold.
+    fn is_short(&self) -> bool {
+        self.second.is_none() && self.first.len() <= 8
+    }
+
+    fn hash(&self) -> usize {
+        (self.fold.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize
     }
 
     fn is(&self, full: &[u8]) -> bool {
         let Some(second) = self.second else { return full.eq_ignore_ascii_case(self.first) };
         full.split_at_checked(self.first.len()).is_some_and(|(first, rest)| {
             first.eq_ignore_ascii_case(self.first)
-                && rest.split_first().is_some_and(|(&space, rest)| {
-                    space == b' ' && rest.eq_ignore_ascii_case(second)
-                })
+                && rest.strip_prefix(b" ").is_some_and(|rest| rest.eq_ignore_ascii_case(second))
         })
     }
 }
 
-/// Setting bit 5 makes letters lower case; what it does to other bytes only costs a comparison.
+/// Setting bit 5 makes letters lower case. Other bytes may come to look alike, but never like a
+/// letter, nor like nothing.
 fn fold(start: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(start, |fold, &byte| fold.rotate_left(7) ^ u64::from(byte | 0x20))
+    bytes.iter().fold(start, |fold, &byte| fold.rotate_left(8) ^ u64::from(byte | 0x20))
 }

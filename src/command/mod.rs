@@ -6,6 +6,7 @@
 mod categories;
 mod error;
 pub mod keys;
+mod learn;
 mod lookup;
 mod options;
 mod row;
@@ -19,6 +20,7 @@ use crate::merge::ResponsePolicy;
 pub use categories::Categories;
 pub use error::CommandError;
 pub use keys::{Companions, Key, KeyError, KeySpec, Need, Role};
+pub use learn::learn;
 pub use lookup::Commands;
 pub use options::Options;
 
@@ -224,8 +226,8 @@ pub enum Retry {
 }
 
 impl CommandSpec {
-    /// A row for a command that only a server knows: keyed as the server says, or refused when it
-    /// has no keys, since then nothing tells where it belongs.
+    /// A row for a command that only a server knows: keyed as the server says, in one slot, or
+    /// refused when it has no keys, since then nothing tells where it belongs.
     pub fn learned(name: &str, arity: i16, access: Access, keys: KeySpec) -> Self {
         let class = if keys.is_none() { Class::Refused } else { Class::Keyed };
         let read = access == Access::Read;
@@ -263,3 +265,6 @@ impl CommandSpec {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -35,7 +35,9 @@ impl CommandSpec {
     pub fn retry_for(&self, request: &Request<'_>) -> Retry {
         let never = |found: bool| if found { Retry::Never } else { self.retry };
         match self.options {
-            Options::Plain | Options::Bitfield | Options::Streams => self.retry,
+            Options::Plain | Options::Streams => self.retry,
+            Options::Bitfield if bitfield_writes(request) => self.retry,
+            Options::Bitfield => Retry::Read,
             Options::Set => never(has_any(request, 3, &SET_CONDITIONS)),
             Options::Zadd => never(zadd_increments(request)),
             Options::HashSetEx => never(hash_conditions(request)),

@@ -13,7 +13,7 @@ use crate::merge::ResponsePolicy::{
     AllSucceeded, Concat, LogicalAnd, Min, MinEach, OneSucceeded, Positions, Special, Sum,
 };
 
-#[expect(
+#[allow(
     clippy::wildcard_imports,
     reason = "these rooms are the vocabulary of this table alone"
 )]
@@ -219,7 +219,7 @@ pub(super) static TABLE: &[CommandSpec] = &[
     masters("MEMORY STATS", "7.0", 2, ASK, Special).acl("slow").admin(),
     keyed("MEMORY USAGE", "7.0", -3, PEEK, SECOND).acl("read slow"),
     split("MGET", "7.0", -2, READ, EVERY).acl("fast read string").merge(Positions),
-    keyed("MIGRATE", "7.0", -6, ONCE, MIGRATE)
+    keyed("MIGRATE", "7.0", -6, TAKE, MIGRATE)
         .acl("dangerous keyspace slow write")
         .refuse(NotAllowed),
     local("MODULE", "7.0", -2).acl("slow"),
@@ -229,7 +229,7 @@ pub(super) static TABLE: &[CommandSpec] = &[
     refused("MODULE LOADEX", "7.0", -3, NotAllowed).acl("admin dangerous slow"),
     refused("MODULE UNLOAD", "7.0", 3, NotAllowed).acl("admin dangerous slow"),
     refused("MONITOR", "7.0", 1, NotAllowed).acl("admin dangerous slow"),
-    keyed("MOVE", "7.0", 3, ONCE, FIRST).acl("fast keyspace write").refuse(ClusterMode),
+    keyed("MOVE", "7.0", 3, TAKE, FIRST).acl("fast keyspace write").refuse(ClusterMode),
     split("MSET", "7.0", -3, SAME, PAIRS).acl("slow string write").merge(AllSucceeded),
     moves("MSETNX", "7.0", -3, ONCE, PAIRS).acl("slow string write"),
     transaction("MULTI", "7.0", 1, HERE, NO_KEYS).acl("fast transaction"),
