@@ -238,15 +238,14 @@ fn companions() {
     }
 }
 
-#[test]
-fn options_change_the_row() {
+/// Looks at the row of a request, and at the request.
+fn ask<T>(call: &str, look: impl FnOnce(&CommandSpec, &Request<'_>) -> T) -> T {
     let commands = Commands::baseline();
-    let look = |call: &str| {
-        with(call, |request| {
-            let row = commands.resolve(request).unwrap();
-            (row.retry_for(request), row.cross_for(request), row.blocks(request))
-        })
-    };
+    with(call, |request| look(commands.resolve(request).unwrap(), request))
+}
+
+#[test]
+fn options_change_what_may_be_retried() {
     use Retry::{Idempotent, Never};
     for (call, expected) in [
         ("GET k", Retry::Read),
@@ -275,10 +274,18 @@ fn options_change_the_row() {
         ("MSETEX 1 NX v", Idempotent),
         ("MSETEX 1 a v NX", Never),
     ] {
-        assert_eq!(look(call).0, expected, "{call}");
+        assert_eq!(ask(call, CommandSpec::retry_for), expected, "{call}");
     }
-    assert_eq!(look("MSETEX 1 a v XX").1, Cross::Move);
-    assert_eq!(look("MSETEX 1 a v EX 5").1, Cross::Split);
+}
+
+#[test]
+fn options_change_what_happens_across_slots() {
+    assert_eq!(ask("MSETEX 1 a v XX", CommandSpec::cross_for), Cross::Move);
+    assert_eq!(ask("MSETEX 1 a v EX 5", CommandSpec::cross_for), Cross::Split);
+}
+
+#[test]
+fn options_change_what_blocks() {
     for (call, expected) in [
         ("BLPOP a 0", true),
         ("LPOP a", false),
@@ -289,8 +296,12 @@ fn options_change_the_row() {
         ("XREADGROUP GROUP block c STREAMS BLOCK 0", false),
         ("XREADGROUP GROUP g c block 1 STREAMS a >", true),
     ] {
-        assert_eq!(look(call).2, expected, "{call}");
+        assert_eq!(ask(call, CommandSpec::blocks), expected, "{call}");
     }
+}
+
+#[test]
+fn options_name_patterns() {
     for (call, expected) in [
         ("SORT k", false),
         ("SORT k BY nosort", false),
@@ -300,9 +311,7 @@ fn options_change_the_row() {
         ("SORT_RO k GET #", true),
         ("DEL GET BY", false),
     ] {
-        let found =
-            with(call, |request| commands.resolve(request).unwrap().reads_patterns(request));
-        assert_eq!(found, expected, "{call}");
+        assert_eq!(ask(call, CommandSpec::reads_patterns), expected, "{call}");
     }
 }
 
