@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, default_value = "slotway")]
     pub(crate) base: Name,
     /// Whether the proxies get a core of their own, the generator and the nodes the rest
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
+    #[arg(long, default_value_t = false, action = clap::ArgAction::Set)]
     pub(crate) pin: bool,
     /// Connections of the idle loads
     #[arg(long, default_value_t = 10_000)]
