@@ -54,7 +54,7 @@ pub(super) static TABLE: &[CommandSpec] = &[
     block("BZPOPMAX", "7.0", -3, TAKE, EVERY_BUT_LAST).acl("blocking fast sortedset write"),
     block("BZPOPMIN", "7.0", -3, TAKE, EVERY_BUT_LAST).acl("blocking fast sortedset write"),
     local("CLIENT", "7.0", -2).acl("slow"),
-    local("CLIENT CACHING", "7.0", 3).acl("connection slow").off(NotAllowed),
+    local("CLIENT CACHING", "7.0", 3).acl("connection slow"),
     local("CLIENT GETNAME", "7.0", 2).acl("connection slow"),
     local("CLIENT GETREDIR", "7.0", 2).acl("connection slow"),
     any("CLIENT HELP", "7.0", 2, ASK).acl("connection slow"),

@@ -331,6 +331,78 @@ fn names_and_numbers_of_clients_are_the_gateways_own() {
 }
 
 #[test]
+fn clients_end_each_other() {
+    let gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    let mut client = gateway.client();
+    let id = client.call("CLIENT ID").integer();
+    let field = |line: &str, name: &str| {
+        let fields = line.split(' ').find_map(|field| field.strip_prefix(name).map(str::to_owned));
+        fields.unwrap_or_else(|| panic!("{name}: {line}"))
+    };
+    let others = |client: &mut Client| -> Vec<String> {
+        let lines = client.call("CLIENT LIST TYPE normal").text();
+        let own = format!("id={id} ");
+        lines.lines().filter(|line| !line.starts_with(&own)).map(str::to_owned).collect()
+    };
+
+    let mut pair = [gateway.client(), gateway.client()];
+    for other in &mut pair {
+        assert_eq!(other.call("PING").text(), "PONG");
+    }
+    let lines = others(&mut client);
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert_eq!(
+        client.call(&format!("CLIENT KILL {}", field(&lines[0], "addr="))).bytes(),
+        b"+OK\r\n"
+    );
+    assert_eq!(
+        client.call(&format!("CLIENT KILL {}", field(&lines[0], "addr="))).text(),
+        "ERR No such client"
+    );
+    assert_eq!(client.call("CLIENT KILL TYPE normal").integer(), 1, "itself it leaves out");
+    assert!(pair.iter_mut().all(Client::is_closed));
+    assert_eq!(others(&mut client), [] as [String; 0]);
+
+    // Requests behind one that asks all workers wait for it, and one that ends itself is answered first.
+    let mut other = gateway.client();
+    let kill = format!("CLIENT KILL ID {id} SKIPME no");
+    let replies = client.pipeline(&["PING", "CLIENT LIST", "ECHO a", &kill]);
+    assert_eq!(replies[0].text(), "PONG");
+    assert_eq!(replies[1].text().lines().count(), 2);
+    assert_eq!(replies[2].text(), "a");
+    assert_eq!(replies[3].integer(), 1);
+    assert!(client.is_closed());
+    assert_eq!(other.call("CLIENT LIST").text().lines().count(), 1);
+}
+
+#[test]
+fn a_login_is_needed_again_after_reset() {
+    let gateway = Gateway::before(Cluster::shared()).setting("auth.password", "secret").start();
+    let mut client = gateway.client();
+    let cases = [
+        ("AUTH wrong", "WRONGPASS invalid username-password pair or user is disabled."),
+        ("AUTH nobody secret", "WRONGPASS invalid username-password pair or user is disabled."),
+        ("AUTH default secret more", "ERR syntax error"),
+        ("AUTH secret", "OK"),
+        ("HELLO 3 SETNAME me", ""),
+        ("CLIENT GETNAME", "me"),
+        ("RESET", "RESET"),
+        ("GET x", "NOAUTH Authentication required."),
+        ("AUTH default secret", "OK"),
+        ("CLIENT GETNAME", ""),
+    ];
+    for (line, expected) in cases {
+        let reply = client.call(line);
+        assert!(expected.is_empty() || reply.text() == expected, "{line}: {reply}");
+    }
+    assert!(gateway.page("/metrics").1.contains("slotway_login_failures_total 2\n"));
+    let open = Gateway::before(Cluster::shared()).start();
+    let mut client = open.client();
+    assert!(client.call("AUTH x").text().starts_with("ERR AUTH <password> called without any"));
+    assert_eq!(client.call("AUTH default x").text(), "OK");
+}
+
+#[test]
 fn replies_may_be_switched_off() {
     let gateway = Gateway::before(Cluster::shared()).start();
     let mut client = gateway.client();

@@ -44,6 +44,7 @@ pub(super) fn answer(
         "TRACKING" if is(argument, "OFF") && request.len() == 3 => ok(conversation, spec),
         "TRACKING" if is(argument, "ON") || is(argument, "OFF") => return Err(Refused::Tracking),
         "TRACKING" => return Err(Refused::Syntax),
+        "CACHING" => return Err(Refused::Caching),
         "TRACKINGINFO" => tracking_info(conversation, spec),
         "GETREDIR" => conversation.answer(family, |out| write::integer(out, -1)),
         "UNBLOCK" => return unblock(conversation, spec, request),
@@ -183,7 +184,7 @@ fn unblock(
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
     if request.len() > 4 {
-        return Err(Refused::arity(spec));
+        return Err(Refused::ClientSubcommand(shown(request.arg(1).unwrap_or_default())));
     }
     if request.arg(3).is_some_and(|reason| !is(reason, "TIMEOUT") && !is(reason, "ERROR")) {
         return Err(Refused::UnblockReason);

@@ -21,10 +21,7 @@ pub(super) fn auth(
 ) -> Result<Flow, Refused> {
     let mut arguments = request.args().skip(1);
     let (user, password) = match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(password), None, _) if is_open(conversation) => {
-            let _ = password;
-            return Err(Refused::NoPassword);
-        }
+        (Some(_), None, _) if is_open(conversation) => return Err(Refused::NoPassword),
         (Some(password), None, _) => (DEFAULT_USER, password),
         (Some(user), Some(password), None) => (user, password),
         _ => return Err(Refused::Syntax),

@@ -52,6 +52,13 @@ pub(in crate::session) enum Refused {
     User(String),
     #[error("ERR CLIENT TRACKING is not supported by the gateway")]
     Tracking,
+    #[error(
+        "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT \
+         mode enabled"
+    )]
+    Caching,
+    #[error("ERR unknown subcommand or wrong number of arguments for '{0}'. Try CLIENT HELP.")]
+    ClientSubcommand(String),
     #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]
     UnblockReason,
     #[error("ERR command '{0}' is not supported by this version of the gateway")]

@@ -72,11 +72,10 @@ impl Selection {
                 number::integer(value).ok_or(Refused::AgeNumber)?;
                 selection.age = Some(positive(value).ok_or(Refused::Age)?);
             } else if is(word, "SKIPME") {
-                skip_me = match () {
-                    () if is(value, "yes") => true,
-                    () if is(value, "no") => false,
-                    () => return Err(Refused::Syntax),
-                };
+                skip_me = is(value, "yes");
+                if !skip_me && !is(value, "no") {
+                    return Err(Refused::Syntax);
+                }
             } else {
                 selection.take(Filter::read(word, value)?);
             }
@@ -206,7 +205,8 @@ mod tests {
 
     #[test]
     fn kills() {
-        let table: [(&str, Result<(&[u64], bool), Refused>); 15] = [
+        type Meant = Result<(&'static [u64], bool), Refused>;
+        let table: [(&str, Meant); 15] = [
             ("ID 2", Ok((&[2], true))),
             ("id 2 skipme NO", Ok((&[2], false))),
             ("SKIPME yes", Ok((&[1, 2, 3], true))),
