@@ -117,7 +117,8 @@ impl Driver {
         // is one endless line.
         let may_stream =
             bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
-        if !self.pipeline.is_streaming() && !(may_stream && !self.pipeline.next_answers_asking()?) {
+        let begins = may_stream && !self.pipeline.next_answers_asking()?;
+        if !begins && !self.pipeline.is_streaming() {
             self.tail.extend_from_slice(bytes);
             return Ok(());
         }

@@ -43,30 +43,26 @@ impl Hold {
         self.requests == 0
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.requests
-    }
-
     /// Whether requests for this slot wait: then one that comes back from a node joins them.
     pub(super) fn waits_for(&self, slot: Option<Slot>) -> bool {
         self.requests > 0 && self.queues.contains_key(&slot)
     }
 
-    /// Adds a request, or gives it back when the bounds are reached.
-    pub(super) fn add(&mut self, held: Held, now: Micros) -> Result<(), Held> {
-        let size = held.errand.bytes.len();
-        if self.requests >= self.max_requests || self.bytes + size > self.max_bytes {
-            return Err(held);
-        }
+    /// Whether a request of this many bytes stays within the bounds.
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.requests < self.max_requests && self.bytes + bytes <= self.max_bytes
+    }
+
+    /// Adds a request behind those of its slot.
+    pub(super) fn add(&mut self, held: Held, now: Micros) {
         self.requests += 1;
-        self.bytes += size;
+        self.bytes += held.errand.bytes.len();
         let tries = u32::from(held.errand.question.tries.min(10));
         let queue = self.queues.entry(held.errand.question.terms.slot).or_insert_with(|| Queue {
             due: now + (FIRST_PAUSE << tries).min(LONGEST_PAUSE),
             held: VecDeque::new(),
         });
         queue.held.push_back(held);
-        Ok(())
     }
 
     /// Takes the queues that are due.

@@ -263,18 +263,15 @@ impl Pool {
         if now.saturating_sub(errand.question.born) >= self.patience(&cause) {
             return self.give_up(errand, &cause);
         }
-        errand.question.tries = errand.question.tries.saturating_add(1);
-        let refused = self.hold.borrow_mut().add(Held { errand, cause, since: now }, now);
-        match refused {
-            Ok(()) => {
-                self.parts.metrics.held();
-                self.held.notify_one();
-            }
-            Err(held) => {
-                self.parts.metrics.hold_rejected();
-                self.give_up(held.errand, &held.cause);
-            }
+        let room = self.hold.borrow().has_room(errand.bytes.len());
+        if !room {
+            self.parts.metrics.hold_rejected();
+            return self.give_up(errand, &cause);
         }
+        errand.question.tries = errand.question.tries.saturating_add(1);
+        self.hold.borrow_mut().add(Held { errand, cause, since: now }, now);
+        self.parts.metrics.held();
+        self.held.notify_one();
     }
 
     fn patience(&self, cause: &Cause) -> Micros {
@@ -314,11 +311,11 @@ impl Pool {
             (Cause::Lost(why), Some(slot)) => {
                 write::error(
                     &mut reply,
-                    &format!("CLUSTERDOWN Hash slot {} not served: {why}", slot.index()),
+                    format!("CLUSTERDOWN Hash slot {} not served: {why}", slot.index()),
                 );
             }
             (Cause::Lost(why), None) => {
-                write::error(&mut reply, &format!("CLUSTERDOWN no node answers: {why}"))
+                write::error(&mut reply, format!("CLUSTERDOWN no node answers: {why}"))
             }
         }
         asker.settle(*ticket, &reply);
