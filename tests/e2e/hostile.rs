@@ -142,19 +142,23 @@ fn one_client_too_many_is_told_so() {
 
 #[test]
 fn silent_clients_and_strangers_are_sent_away() {
-    let builder = Gateway::before(Cluster::shared()).setting("limits.idle_timeout", "500ms");
+    let builder = Gateway::before(Cluster::shared()).setting("limits.idle_timeout", "1s");
     let gateway =
-        builder.setting("limits.auth_timeout", "300ms").setting("auth.password", "secret").start();
-    let (mut stranger, mut idle, mut active) =
-        (gateway.client(), gateway.client(), gateway.client());
-    assert_eq!(idle.call("AUTH secret").text(), "OK");
+        builder.setting("limits.auth_timeout", "1s").setting("auth.password", "secret").start();
+    let glance = || gateway.client().patience(Duration::from_millis(10));
+    let (mut active, mut idle, mut stranger, mut chatty) =
+        (gateway.client(), glance(), glance(), gateway.client());
     assert_eq!(active.call("AUTH secret").text(), "OK");
-    assert!(stranger.is_closed());
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_millis(1_200) {
+    idle.send(&request_line("AUTH secret"));
+    let (mut is_idle_gone, mut is_stranger_gone, mut is_chatty_gone) = (false, false, false);
+    wait_for("three ends", || {
         assert_eq!(active.call("PING").text(), "PONG", "an active client stays");
-    }
-    assert!(idle.is_closed());
+        is_idle_gone |= idle.is_closed();
+        is_stranger_gone |= stranger.is_closed();
+        // Talking is not logging in.
+        is_chatty_gone |= chatty.try_call("PING").is_err();
+        is_idle_gone && is_stranger_gone && is_chatty_gone
+    });
 }
 
 #[test]

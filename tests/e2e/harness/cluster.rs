@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::{Client, Server, key_slot, wait_for};
+use super::{Client, PATIENCE, Server, key_slot, wait_for};
 
 const SLOTS: u16 = 16_384;
 
@@ -100,10 +102,9 @@ impl Cluster {
     /// Waits until every running node sees every slot served, every replica is in step, and all agree on the slots.
     pub(crate) fn wait_until_whole(&self) {
         wait_for("a whole cluster", || {
-            let running = || self.nodes.iter().filter(|node| node.is_running());
-            let views: Vec<String> = running().map(slot_view).collect();
-            views.windows(2).all(|pair| pair[0] == pair[1]) && running().all(is_in_step)
+            self.nodes.iter().filter(|node| node.is_running()).all(is_in_step)
         });
+        self.wait_until_agreed();
     }
 
     pub(crate) fn node(&self, place: usize) -> &Server {
@@ -181,7 +182,22 @@ impl Cluster {
                 self.nodes[place].client().call(&take_over);
             }
         }
-        wait_for("the slot at its new owner", || self.owner(slot) == target);
+        self.wait_until_agreed();
+        assert_eq!(self.owner(slot), target);
+    }
+
+    /// Waits until all running nodes have one view and one epoch. A target that takes a slot over before it has heard
+    /// of the last epoch takes the same one again, and then a slot may fall back to its old owner.
+    fn wait_until_agreed(&self) {
+        let views = || -> Vec<String> {
+            let running = self.nodes.iter().filter(|node| node.is_running());
+            running.map(|node| slot_view(node) + &epoch(node)).collect()
+        };
+        let deadline = Instant::now() + PATIENCE;
+        while views().windows(2).any(|pair| pair[0] != pair[1]) {
+            assert!(Instant::now() < deadline, "nodes disagree for ever:\n{}", views().join("\n"));
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Moves the slot with all its keys.
@@ -192,16 +208,22 @@ impl Cluster {
 
     /// Lets the replica take over from its living primary, in order and without loss.
     pub(crate) fn fail_over_to(&self, replica: usize) {
-        wait_for("a replica that may take over", || {
-            self.nodes[replica].client().call("CLUSTER FAILOVER").text() == "OK"
+        let node = &self.nodes[replica];
+        wait_for("the replica as primary", || {
+            // On a busy machine a take-over may not get its votes in time; it is given up after five seconds and may
+            // be asked for again.
+            let asked = node.client().call("CLUSTER FAILOVER");
+            assert!(asked.text() == "OK" || is_primary(node), "{asked}");
+            let given_up = Instant::now() + Duration::from_secs(6);
+            while Instant::now() < given_up && !is_primary(node) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            is_primary(node)
         });
-        self.wait_for_primary(replica);
     }
 
     pub(crate) fn wait_for_primary(&self, place: usize) {
-        wait_for("the replica as primary", || {
-            self.nodes[place].client().call("ROLE").items()[0].text() == "master"
-        });
+        wait_for("the replica as primary", || is_primary(&self.nodes[place]));
     }
 
     fn order(&self, place: usize, line: &str) {
@@ -224,6 +246,15 @@ fn slot_view(node: &Server) -> String {
         .collect();
     lines.sort();
     lines.join("\n")
+}
+
+fn is_primary(node: &Server) -> bool {
+    node.client().call("ROLE").items()[0].text() == "master"
+}
+
+fn epoch(node: &Server) -> String {
+    let info = node.client().call("CLUSTER INFO").text();
+    info.lines().find(|line| line.starts_with("cluster_current_epoch:")).unwrap().to_owned()
 }
 
 fn is_in_step(node: &Server) -> bool {
