@@ -46,7 +46,6 @@ const INPUTS: &[(&[u8], Then)] = &[
     (b"Host: example\r\n", Closed),
     (b"host:\r\n", Closed),
     (b"*1\r\n$4\r\nPOST\r\n", Closed),
-    (b"GET / HTTP/1.1\r\nHost: example\r\n", Closed),
     (b"PING\r\n*1\r\n$4\r\nPING\r\n*1\r\n$x\r\n", Closed),
     (b"QUIT\r\n", Closed),
     (b"*1\r\n$4\r\nquit\r\n", Closed),
