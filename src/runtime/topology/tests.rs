@@ -43,6 +43,8 @@ enum Mood {
 #[derive(Default)]
 struct Node {
     nodes: RefCell<String>,
+    /// The version that it says it has; empty: it may not be asked.
+    version: Cell<&'static str>,
     healthy: Cell<bool>,
     mood: RefCell<Mood>,
     /// Times that it was asked.
@@ -92,8 +94,8 @@ impl Node {
             let question = String::from_utf8_lossy(&piece[..length]).into_owned();
             let reply = match &*question {
                 "" => return,
-                slots if slots.contains("SLOTS") => Some(SLOTS.to_owned()),
-                info if info.contains("server") => Some("-NOPERM no permission\r\n".to_owned()),
+                slots if slots.contains("SLOTS") => Some(SLOTS.to_owned() + &self.server()),
+                info if info.contains("server") => Some(self.server()),
                 _ => self.answer(&mut stream).await,
             };
             let Some(reply) = reply else { return };
@@ -132,8 +134,15 @@ impl Node {
         None
     }
 
+    /// The answer to `INFO server`.
+    fn server(&self) -> String {
+        match self.version.get() {
+            "" => "-NOPERM no permission\r\n".to_owned(),
+            version => bulk(&format!("# Server\r\nredis_version:{version}\r\n")),
+        }
+    }
+
     fn text(&self) -> String {
-        let bulk = |text: &str| format!("${}\r\n{text}\r\n", text.len());
         let state = if self.healthy.get() { "ok" } else { "fail" };
         let info = format!("cluster_state:{state}\r\ncluster_current_epoch:9\r\n");
         bulk(&self.nodes.borrow()) + &bulk(&info)
@@ -143,6 +152,10 @@ impl Node {
         let asked = self.asked.get();
         until(|| self.asked.get() >= asked + 2).await;
     }
+}
+
+fn bulk(text: &str) -> String {
+    format!("${}\r\n{text}\r\n", text.len())
 }
 
 /// A line of `CLUSTER NODES`.
@@ -165,6 +178,7 @@ struct Running {
     topology: Arc<ArcSwap<Topology>>,
     wanted: mpsc::Sender<Wanted>,
     changes: watch::Receiver<usize>,
+    software: watch::Receiver<Option<Software>>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -183,15 +197,17 @@ impl Running {
         let topology = Arc::new(ArcSwap::from_pointee(Topology::empty()));
         let (wanted, receiver) = mpsc::channel(16);
         let (changed, changes) = watch::channel(0);
+        let (told, software) = watch::channel(None);
         let stop = CancellationToken::new();
-        let on_news = move |news: News<'_>| {
-            if let News::Topology(topology) = news {
+        let on_news = move |news: News<'_>| match news {
+            News::Software(software) => drop(told.send_replace(Some(software))),
+            News::Topology(topology) => {
                 assert!(topology.version > 0);
                 changed.send_modify(|count| *count += 1);
             }
         };
         let running = run(Arc::new(settings), topology.clone(), receiver, on_news, stop.clone());
-        Self { topology, wanted, changes, stop, task: spawn_local(running) }
+        Self { topology, wanted, changes, software, stop, task: spawn_local(running) }
     }
 
     fn now(&self) -> Arc<Topology> {
@@ -229,6 +245,37 @@ async fn finds_the_cluster_and_keeps_asking() {
 
     running.stop.cancel();
     timeout(PATIENCE, running.task).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "local")]
+async fn the_lowest_version_speaks_for_all() {
+    let versions = ["7.2.5", "7.0.11", "", "7.4.0"];
+    let nodes: Vec<_> = versions.iter().map(|_| Node::new("")).collect();
+    let mut lines = String::new();
+    let mut addresses = Vec::new();
+    let mut serving = Vec::new();
+    for (number, (node, version)) in nodes.iter().zip(versions).enumerate() {
+        node.version.set(version);
+        let (address, served) = node.start("127.0.0.1:0").await;
+        let slots = format!("{}-{}", number * 4096, number * 4096 + 4095);
+        lines += &line(&format!("n{number}"), &address, "master", 1, &slots);
+        addresses.push(address);
+        serving.push(served);
+    }
+    for (number, node) in nodes.iter().enumerate() {
+        let own = format!("{} {}@1 master", format_args!("n{number}"), addresses[number]);
+        node.says(&lines.replace(&own, &own.replace("master", "myself,master")));
+    }
+    let running = Running::start(&[&addresses[0]]);
+    let lowest = Software::from_info("redis_version:7.0.11");
+    until(|| *running.software.borrow() == lowest).await;
+    // A node that comes back with another version is asked again.
+    nodes[1].version.set("7.2.7");
+    serving[1].abort();
+    until(|| serving[1].is_finished()).await;
+    serving[1] = nodes[1].start(&addresses[1]).await.1;
+    let lowest = Software::from_info("redis_version:7.2.5");
+    until(|| *running.software.borrow() == lowest).await;
 }
 
 #[tokio::test(flavor = "local")]
