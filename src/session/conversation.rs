@@ -4,6 +4,7 @@
 //! and none of them is being redirected or held; else the session pauses until all are settled. So what
 //! follows a request for the same slot never overtakes it.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
@@ -56,8 +57,8 @@ pub(super) struct Conversation {
     pub(super) client: Rc<Client>,
     pub(super) replies: Rc<Replies>,
     asker: Rc<dyn Asker>,
-    /// Its key in the worker's list of clients.
-    listed: usize,
+    /// Its key in the worker's list of clients, until it is said farewell.
+    listed: Cell<Option<usize>>,
     pub(super) protocol: Protocol,
     pub(super) wanted: Wanted,
     /// The slot table's version under which the requests under way were routed.
@@ -77,7 +78,7 @@ impl Conversation {
         let replies = Replies::new(socket, flusher, metrics, clock, &settings.limits);
         let open = settings.auth.password.is_empty();
         let client = Client::new(&worker, address, local_address, open, replies.clone());
-        let listed = worker.clients.borrow_mut().insert(client.clone());
+        let listed = Cell::new(Some(worker.clients.borrow_mut().insert(client.clone())));
         worker.metrics.session_opened();
         let asker: Rc<dyn Asker> = replies.clone();
         let (protocol, wanted) = (Protocol::Resp2, Wanted::All);
@@ -333,6 +334,18 @@ impl Conversation {
         self.worker.metrics.client_read(count);
     }
 
+    /// Nothing more is written to the client, and nobody needs to know of it.
+    pub(super) fn shut_down(&self) {
+        self.replies.shut_down();
+        self.unlist();
+    }
+
+    fn unlist(&self) {
+        if let Some(listed) = self.listed.take() {
+            self.worker.clients.borrow_mut().try_remove(listed);
+        }
+    }
+
     pub(super) fn register(&self, waker: &Waker) {
         self.replies.register(waker);
     }
@@ -348,7 +361,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
-        self.worker.clients.borrow_mut().try_remove(self.listed);
+        self.unlist();
         self.worker.metrics.session_closed();
     }
 }

@@ -7,6 +7,7 @@ mod client;
 mod colleagues;
 mod conversation;
 mod family;
+mod farewell;
 mod flusher;
 mod local;
 mod outgoing;
@@ -28,6 +29,7 @@ use crate::backend::LARGE;
 use crate::resp::{ParseError, Parsed, RequestParser};
 
 use conversation::{Conversation, Flow};
+use farewell::Farewell;
 
 pub use client::Client;
 pub use colleagues::{Colleagues, Inbox};
@@ -51,6 +53,10 @@ pub struct Session {
     paused: bool,
     /// No more requests are read; the session ends when all replies have left.
     closing: bool,
+    /// The client has closed its side.
+    left: bool,
+    /// All replies have left, and the gateway has closed its side.
+    farewell: Option<Farewell>,
     conversation: Conversation,
 }
 
@@ -71,6 +77,8 @@ impl Session {
             input: BytesMut::new(),
             paused: false,
             closing: false,
+            left: false,
+            farewell: None,
             conversation: Conversation::new(worker, write, address, local_address),
         })
     }
@@ -82,7 +90,7 @@ impl Session {
         ready!(self.conversation.poll_flush(cx));
         self.conversation.send_divided();
         if self.closing || (self.conversation.is_draining() && !self.paused) {
-            return self.close();
+            return self.close(cx);
         }
         if self.paused {
             if self.conversation.must_pause(true) {
@@ -97,12 +105,21 @@ impl Session {
         Poll::Ready(Turn::Again)
     }
 
-    fn close(&self) -> Poll<Turn> {
-        if self.conversation.is_drained() {
-            return Poll::Ready(Turn::End);
+    /// Lets the last replies leave, then says farewell.
+    fn close(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if !self.conversation.is_drained() {
+            self.conversation.watch();
+            return Poll::Pending;
         }
-        self.conversation.watch();
-        Poll::Pending
+        if !self.left {
+            let conversation = &self.conversation;
+            let farewell = self.farewell.get_or_insert_with(|| {
+                conversation.shut_down();
+                Farewell::new()
+            });
+            ready!(farewell.poll(&mut self.socket, cx));
+        }
+        Poll::Ready(Turn::End)
     }
 
     /// Reads once and serves what came.
@@ -150,6 +167,7 @@ impl Session {
     fn was_read(&mut self, read: std::io::Result<()>, count: usize) -> bool {
         if read.is_err() || count == 0 {
             self.closing = true;
+            self.left = true;
             return false;
         }
         self.conversation.heard(count);

@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use socket2::SockRef;
 use tokio::io::AsyncWrite;
 use tokio::net::tcp::OwnedWriteHalf;
 
@@ -98,6 +99,12 @@ impl Outgoing {
             self.blocked = self.waiting() > 0;
         }
         Poll::Ready(())
+    }
+
+    /// Closes this side of the connection; everything has been written.
+    pub(super) fn shut_down(&mut self) {
+        // A client that has reset the connection is shut down already.
+        let _ = SockRef::from(self.socket.as_ref()).shutdown(std::net::Shutdown::Write);
     }
 
     fn advance(&mut self, count: usize) {

@@ -225,6 +225,11 @@ impl Replies {
         self.state.borrow_mut().outgoing.poll_unblocked(cx)
     }
 
+    /// Closes the gateway's side of the connection.
+    pub(super) fn shut_down(&self) {
+        self.state.borrow_mut().outgoing.shut_down();
+    }
+
     /// Writes what is ready; the flusher calls it once per turn of the loop.
     pub(super) fn flush(&self) {
         let mut state = self.state.borrow_mut();
