@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::resp::Value;
+
 /// A version in three numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Version([u16; 3]);
@@ -36,7 +38,12 @@ impl Software {
     /// What may be promised before any node has spoken: the oldest version that is supported.
     pub const OLDEST: Self = Self { redis: Version([7, 0, 0]), valkey: None };
 
-    /// Reads a node's answer to `INFO server`.
+    /// Reads a node's answer to `INFO server`, as received. `None`: it does not tell.
+    pub fn from_reply(reply: &[u8]) -> Option<Self> {
+        Value::parse(reply).ok()?.as_str().and_then(Self::from_info)
+    }
+
+    /// Reads the text of that answer.
     pub fn from_info(text: &str) -> Option<Self> {
         let version = |name| {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;

@@ -7,7 +7,6 @@ use crate::cluster::{
     Dialling, Preferred, Slot, Software, Topology, TopologyError, View, merge_views,
 };
 use crate::config::Settings;
-use crate::resp::Value;
 
 /// Most bytes in one answer: 16384 ranges of one slot with ten replicas each have half of it.
 const ANSWER_BYTES: usize = 64 << 20;
@@ -67,8 +66,7 @@ impl Line {
             let questions: [&[&str]; 2] = [&["CLUSTER", "SLOTS"], &["INFO", "server"]];
             let [slots, server] = self.conversation.ask(questions).await?;
             self.preferred = Preferred::from_slots(&slots);
-            let server = Value::parse(&server).ok();
-            self.software = server.as_ref().and_then(Value::as_str).and_then(Software::from_info);
+            self.software = Software::from_reply(&server);
         }
         let questions: [&[&str]; 2] = [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"]];
         let [nodes, info] = self.conversation.ask(questions).await?;

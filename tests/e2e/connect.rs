@@ -365,6 +365,7 @@ fn clients_end_each_other() {
 
     // Requests behind one that asks all workers wait for it, and one that ends itself is answered first.
     let mut other = gateway.client();
+    assert_eq!(other.call("PING").text(), "PONG");
     let kill = format!("CLIENT KILL ID {id} SKIPME no");
     let replies = client.pipeline(&["PING", "CLIENT LIST", "ECHO a", &kill]);
     assert_eq!(replies[0].text(), "PONG");
