@@ -50,6 +50,8 @@ const BUS_OFFSET: u16 = 10_000;
 const MOST_NODES: u32 = 1000;
 /// Time for the nodes of an earlier run, which was killed, to end.
 const LEFTOVERS: Duration = Duration::from_secs(12);
+/// Time for a process that nobody can name, because it is another user's or in the middle of its end.
+const NAMELESS: Duration = Duration::from_secs(3);
 
 /// Which cluster to start, and where.
 #[derive(Clone, Debug)]
@@ -279,13 +281,17 @@ impl Drop for LocalCluster {
 /// Makes sure that every port is free. A node that an earlier, killed run left behind is on its way out
 /// and given the time for it.
 fn free_ports(folder: &Folder, layout: Layout) -> Result<(), LaunchError> {
-    let deadline = now() + LEFTOVERS;
+    let begin = now();
     for port in layout.ports() {
         for (address, role) in ports::node_addresses(port) {
             while !ports::is_free(address) {
                 let holder = ports::holder(address.port());
-                let ours = holder.as_ref().is_some_and(|holder| holder.runs_in(&folder.node(port)));
-                if !ours || now() > deadline {
+                let patience = match &holder {
+                    Some(holder) if holder.runs_in(&folder.node(port)) => LEFTOVERS,
+                    Some(_) => Duration::ZERO,
+                    None => NAMELESS,
+                };
+                if begin.elapsed() >= patience {
                     return Err(LaunchError::PortTaken { port: address.port(), role, holder });
                 }
                 pause(Duration::from_millis(50));

@@ -75,14 +75,17 @@ pub(super) fn holder(port: u16) -> Option<Holder> {
         return None;
     }
     let processes = std::fs::read_dir("/proc").ok()?;
-    processes.flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        owns(&entry.path(), &sockets).then(|| Holder {
-            pid,
-            name: name_of(&entry.path()),
-            folder: std::fs::read_link(entry.path().join("cwd")).ok(),
+    // The oldest, because its children may have the socket too, and are the wrong ones to stop.
+    let (_, pid, place) = processes
+        .flatten()
+        .filter_map(|entry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let place = entry.path();
+            owns(&place, &sockets).then(|| (start_of(&place), pid, place))
         })
-    })
+        .min()?;
+    let folder = std::fs::read_link(place.join("cwd")).ok();
+    Some(Holder { pid, name: name_of(&place), folder })
 }
 
 /// The addresses that a node with this port binds.
@@ -113,6 +116,14 @@ fn owns(process: &Path, sockets: &[String]) -> bool {
         .any(|target| sockets.iter().any(|socket| target.as_os_str() == socket.as_str()))
 }
 
+/// When a process started, in ticks since the system did; last if it is gone by now.
+fn start_of(process: &Path) -> u64 {
+    let stat = std::fs::read_to_string(process.join("stat")).unwrap_or_default();
+    // The name in parentheses may hold anything; the start is the twentieth field after it.
+    let after_name = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    after_name.split_whitespace().nth(19).and_then(|ticks| ticks.parse().ok()).unwrap_or(u64::MAX)
+}
+
 fn name_of(process: &Path) -> String {
     std::fs::read_to_string(process.join("comm"))
         .map_or_else(|_| "a process".to_owned(), |name| name.trim().to_owned())
@@ -131,6 +142,15 @@ mod tests {
         for (port, expected) in [(7000, vec!["4711"]), (17000, vec!["4713"]), (7001, vec![])] {
             assert_eq!(listening_inodes(table, port), expected, "port {port}");
         }
+    }
+
+    #[test]
+    fn knows_when_a_process_started() {
+        if cfg!(target_os = "linux") {
+            let own = start_of(Path::new("/proc/self"));
+            assert!(start_of(Path::new("/proc/1")) <= own && own < u64::MAX, "{own}");
+        }
+        assert_eq!(start_of(Path::new("/nowhere")), u64::MAX);
     }
 
     #[test]
