@@ -197,17 +197,17 @@ impl RequestParser {
         // The limit is on the line's text: its line end may stand behind it.
         let window = buffer.get(..limits.line_bytes + 2).unwrap_or(buffer);
         let fresh = window.get(self.searched..).unwrap_or_default();
-        let Some(found) = memchr::memchr(b'\n', fresh) else {
-            let text = window.strip_suffix(b"\r").unwrap_or(window);
-            if text.len() > limits.line_bytes {
-                return Err(ParseError::InlineTooLong);
-            }
+        let found = memchr::memchr(b'\n', fresh).map(|found| self.searched + found);
+        let line = found.and_then(|end| window.get(..end)).unwrap_or(window);
+        let text = line.strip_suffix(b"\r").unwrap_or(line);
+        if text.len() > limits.line_bytes {
+            return Err(ParseError::InlineTooLong);
+        }
+        let Some(end) = found else {
             self.searched = window.len();
             return Ok(Parsed::Incomplete);
         };
-        let end = self.searched + found;
-        let line = window.get(..end).unwrap_or_default();
-        let words = inline::split(line.strip_suffix(b"\r").unwrap_or(line))?;
+        let words = inline::split(text)?;
         self.settled = true;
         if words.len() == 0 {
             return Ok(Parsed::Skip(end + 1));
