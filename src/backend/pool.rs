@@ -152,7 +152,10 @@ impl Pool {
     }
 
     fn new_node(&self, address: &str) -> Node {
-        Node::new(address, self.parts.metrics.node(address))
+        let metrics = self.parts.metrics.node(address);
+        // Until dialling it says otherwise.
+        metrics.set_up(true);
+        Node::new(address, metrics)
     }
 
     fn node(&self, announced: &str) -> Rc<Node> {

@@ -12,6 +12,10 @@ use crate::metrics::{Family, Outcome, WorkerMetrics};
 
 use super::outgoing::Outgoing;
 
+/// Emptied buffers that a busy session keeps for replies that have to wait, and the largest kept.
+const SPARES: usize = 32;
+const SPARE_BYTES: usize = 1 << 10;
+
 /// What is noted of a request.
 #[derive(Clone, Copy)]
 pub(super) struct About {
@@ -71,6 +75,8 @@ pub(super) struct Places {
     streamed: usize,
     /// Slots of requests under way with several keys, with their places.
     delicate: Vec<(u32, Slot)>,
+    /// Buffers to be used again.
+    spares: Vec<Vec<u8>>,
 }
 
 impl Places {
@@ -86,6 +92,7 @@ impl Places {
             streaming: false,
             streamed: 0,
             delicate: Vec::new(),
+            spares: Vec::new(),
         }
     }
 
@@ -221,6 +228,7 @@ impl Places {
     pub(super) fn shrink(&mut self) {
         if self.ring.is_empty() {
             self.ring.shrink_to(4);
+            self.spares = Vec::new();
         }
     }
 
@@ -239,9 +247,12 @@ impl Places {
         exit.metrics.request_settled(place.family, outcome, elapsed);
         let (muted, size) = (place.muted, place.size as usize);
         if index > 0 {
-            let reply = if muted { Vec::new() } else { reply.to_vec() };
-            self.waiting_bytes += reply.len();
-            place.content = Content::Ready(reply);
+            let mut kept = self.spares.pop().unwrap_or_default();
+            if !muted {
+                kept.extend_from_slice(reply);
+            }
+            self.waiting_bytes += kept.len();
+            place.content = Content::Ready(kept);
         }
         self.unsettled = self.unsettled.saturating_sub(1);
         self.unsettled_bytes = self.unsettled_bytes.saturating_sub(size);
@@ -267,9 +278,13 @@ impl Places {
         while let Some(place) = self.ring.front_mut() {
             match &mut place.content {
                 Content::Ready(reply) => {
-                    let reply = std::mem::take(reply);
+                    let mut reply = std::mem::take(reply);
                     self.waiting_bytes -= reply.len();
                     exit.outgoing.send(&reply);
+                    if self.spares.len() < SPARES && reply.capacity() <= SPARE_BYTES {
+                        reply.clear();
+                        self.spares.push(reply);
+                    }
                     self.ring.pop_front();
                     self.first = self.first.wrapping_add(1);
                 }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::net::tcp::OwnedWriteHalf;
 
-use crate::backend::{Asker, Clock, Ticket};
+use crate::backend::{Asker, Clock, LARGE, Ticket};
 use crate::cluster::Slot;
 use crate::config::Limits;
 use crate::merge::Merge;
@@ -43,6 +43,8 @@ struct State {
     places: Places,
     /// In the flusher's list.
     queued: bool,
+    /// Among those that the flusher has put off, since when nothing was written.
+    postponed: bool,
     /// The session's task wants to know when something settles.
     watched: bool,
     /// A request was redirected or held since nothing was under way.
@@ -76,6 +78,7 @@ impl Replies {
             outgoing: Outgoing::new(socket, metrics.clone()),
             places: Places::new(limits.inflight_bytes / CAREFUL),
             queued: false,
+            postponed: false,
             watched: false,
             disturbed: false,
             divided: Vec::new(),
@@ -230,10 +233,28 @@ impl Replies {
         self.state.borrow_mut().outgoing.shut_down();
     }
 
+    /// Whether writing can wait for replies that are about to come.
+    pub(super) fn can_wait(&self) -> bool {
+        let state = self.state.borrow();
+        state.places.unsettled() > 0
+            && state.outgoing.waiting() < LARGE
+            && !state.watched
+            && state.end.is_none()
+            && state.divided.is_empty()
+    }
+
+    /// Puts writing off; false when it was put off before.
+    pub(super) fn postpone(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        state.queued = false;
+        !std::mem::replace(&mut state.postponed, true)
+    }
+
     /// Writes what is ready; the flusher calls it once per turn of the loop.
     pub(super) fn flush(&self) {
         let mut state = self.state.borrow_mut();
         state.queued = false;
+        state.postponed = false;
         state.outgoing.flush();
         let wanted = state.outgoing.is_blocked()
             || state.outgoing.is_gone()
