@@ -108,7 +108,7 @@ pub async fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
     let mut served = topology.covered() == Slot::COUNT && views.iter().any(|view| view.healthy);
     for (node, outcome) in dialled {
         let is_primary = topology.shards().iter().any(|shard| shard.primary.id == node.id);
-        let role = if is_primary { "primary" } else { "replica" };
+        let role = if is_primary { "primary" } else { "other node" };
         match outcome {
             Ok(_) => report.push(format!("{role} {}: reached", node.address)),
             Err(error) => {

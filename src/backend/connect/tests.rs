@@ -60,7 +60,8 @@ const HELLO_REPLY: &[u8] = b"%2\r\n$5\r\nproto\r\n:3\r\n$7\r\nmodules\r\n*0\r\n"
 
 #[tokio::test(flavor = "local")]
 async fn the_handshake_is_one_write() {
-    let cases: &[(Protocol, (&str, &str), bool, &[&[u8]], &[&[u8]])] = &[
+    type Pieces = &'static [&'static [u8]];
+    let cases: &[(Protocol, (&str, &str), bool, Pieces, Pieces)] = &[
         (Protocol::Resp2, ("", ""), false, &[], &[]),
         (Protocol::Resp2, ("app", ""), false, &[], &[]),
         (Protocol::Resp2, ("", "sesame"), false, &[AUTH_DEFAULT], &[b"+OK\r\n"]),

@@ -107,12 +107,23 @@ fn the_order_of_nodes_does_not_matter() {
     assert_eq!(again.version, 1);
 }
 
-/// Each case: what is published, the views of the next look, and what comes out.
+/// A name, what is published, the views of the next look, and what comes out.
+type Look<'a> = (&'a str, &'a [&'a str], &'a [View], &'a str);
+
+fn check(looks: &[Look<'_>]) {
+    for (name, published, views, expected) in looks {
+        let published = first(published);
+        let next = merged(views, &published);
+        assert_eq!(shape(&next), *expected, "{name}");
+        let changed = !next.same_as(&published);
+        assert_eq!(next.version, published.version + u64::from(changed), "{name}");
+    }
+}
+
 #[test]
-fn what_the_next_look_makes_of_it() {
+fn failovers() {
     let failed_over = ["!a 1 p", "*b 2 p 100-199", "c 3 p 200-16383", "a2 7 p 0-99", "b2 2 b"];
-    let moved = ["*b 8 p 50-199", "a 1 p 0-49", "c 3 p 200-16383", "a2 1 a", "b2 8 b"];
-    let cases: &[(&str, &[&str], &[View], &str)] = &[
+    check(&[
         (
             "a failover",
             &THREE,
@@ -152,6 +163,13 @@ fn what_the_next_look_makes_of_it() {
             )],
             "a@1[0-99] +a2 b@2[100-199] +b2 c@3[200-16383]",
         ),
+    ]);
+}
+
+#[test]
+fn moved_slots() {
+    let moved = ["*b 8 p 50-199", "a 1 p 0-49", "c 3 p 200-16383", "a2 1 a", "b2 8 b"];
+    check(&[
         (
             "slots moved",
             &THREE,
@@ -203,6 +221,12 @@ fn what_the_next_look_makes_of_it() {
             &[view(true, &["*a 1 p 0-99", "n 0 p"])],
             "a@1[0-99] n@9[100-16383]",
         ),
+    ]);
+}
+
+#[test]
+fn nodes_that_come_and_go() {
+    check(&[
         (
             "a node that was forgotten is gone",
             &THREE,
@@ -251,14 +275,7 @@ fn what_the_next_look_makes_of_it() {
             &[view(true, &["*a 1 p 0-99", "b 2 p 100-199", "~n 9 p 200-16383", "c 3 p"])],
             "a@1[0-99] b@2[100-199] (c)",
         ),
-    ];
-    for (name, published, views, expected) in cases {
-        let published = first(published);
-        let next = merged(views, &published);
-        assert_eq!(shape(&next), *expected, "{name}");
-        let changed = !next.same_as(&published);
-        assert_eq!(next.version, published.version + u64::from(changed), "{name}");
-    }
+    ]);
 }
 
 #[test]

@@ -512,7 +512,7 @@ async fn a_check_says_what_it_found() {
             "seed {address}: unknown version, cluster_state ok, knows an owner for 16384 slots"
         ),
         format!("primary {address}: reached"),
-        format!("replica {replica_address}: reached"),
+        format!("other node {replica_address}: reached"),
         "16384 of 16384 slots have an owner".to_owned(),
     ] {
         assert!(report.contains(&expected), "{expected:?} in\n{report}");
@@ -522,7 +522,7 @@ async fn a_check_says_what_it_found() {
     replica_serving.abort();
     let _ = replica_serving.await;
     let report = try_cluster(&settings).await.unwrap();
-    assert!(report.contains(&format!("replica {replica_address}: connecting: ")), "{report}");
+    assert!(report.contains(&format!("other node {replica_address}: connecting: ")), "{report}");
     assert!(report.contains("cluster.address_map"), "{report}");
     node.says(&text.replace("0-16383", "0-16382"));
     assert!(try_cluster(&settings).await.is_err());
