@@ -333,7 +333,7 @@ async fn a_stale_view_changes_nothing() {
     fresh_serving.abort();
     stale.healthy.set(false);
     stale.asked_again().await;
-    assert_eq!(running.primaries(), [fresh_address.clone()]);
+    assert_eq!(running.primaries(), [&*fresh_address]);
     // It heals, and hears of it.
     stale.says(&view("myself,master", "master,fail", 7, ["", "0-16383"]));
     until(|| running.now().shards().iter().any(|shard| shard.primary.health == Health::Failed))
@@ -433,7 +433,7 @@ async fn a_flood_of_messages_is_answered_by_few_looks() {
     let (started, asked) = (Instant::now(), node.asked.get());
     while node.asked.get() < asked + 5 {
         let _ = running.wanted.try_send(Wanted { reason: Reason::Lost, heard_of: None });
-        tokio::task::yield_now().await;
+        task::yield_now().await;
         assert!(started.elapsed() < PATIENCE);
     }
     // Five looks have four whole pauses between them.
