@@ -61,7 +61,8 @@ const HELLO_REPLY: &[u8] = b"%2\r\n$5\r\nproto\r\n:3\r\n$7\r\nmodules\r\n*0\r\n"
 #[tokio::test(flavor = "local")]
 async fn the_handshake_is_one_write() {
     type Pieces = &'static [&'static [u8]];
-    let cases: &[(Protocol, (&str, &str), bool, Pieces, Pieces)] = &[
+    type Case = (Protocol, (&'static str, &'static str), bool, Pieces, Pieces);
+    let cases: &[Case] = &[
         (Protocol::Resp2, ("", ""), false, &[], &[]),
         (Protocol::Resp2, ("app", ""), false, &[], &[]),
         (Protocol::Resp2, ("", "sesame"), false, &[AUTH_DEFAULT], &[b"+OK\r\n"]),

@@ -501,7 +501,7 @@ async fn a_check_says_what_it_found() {
         + &format!("b {replica_address}@1 slave a 0 0 1 connected\n");
     node.says(&text);
     let mut settings = Settings::default();
-    settings.backend.connect_timeout = TIMEOUT;
+    settings.backend.connect_timeout = PATIENCE;
     let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string();
     settings.cluster.nodes = vec![gone.clone(), address.clone()];
 
