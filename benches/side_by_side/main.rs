@@ -95,10 +95,9 @@ fn about(
     programs: &[Program],
     measurements: &[Measurement],
 ) -> BTreeMap<&'static str, String> {
-    let first_line = |command: &mut Command| {
-        let output = command.output().map(|output| output.stdout).unwrap_or_default();
-        String::from_utf8_lossy(&output).trim().to_owned()
-    };
+    let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
+    let date = date.map(|output| output.stdout).unwrap_or_default();
+    let date = String::from_utf8_lossy(&date).trim().to_owned();
     let cpu = wait::read("/proc/cpuinfo").unwrap_or_default();
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name"));
     let model = model.unwrap_or("unknown").trim_start_matches([' ', '\t', ':']);
@@ -108,8 +107,8 @@ fn about(
         "shared by everything"
     };
     let mut about = BTreeMap::from([
-        ("date", first_line(Command::new("date").args(["-u", "+%Y-%m-%d"]))),
-        ("kernel", first_line(Command::new("uname").arg("-sr"))),
+        ("date", date),
+        ("kernel", kernel()),
         ("cores", format!("{} ({model}), {division}", cores.count())),
         ("rounds", format!("{} of {} s each", options.rounds, options.seconds)),
         ("nodes", server.version.clone()),
@@ -122,6 +121,13 @@ fn about(
         about.insert("warning", "built without optimisation: the figures mean nothing".to_owned());
     }
     about
+}
+
+/// The kernel's version, without what its builder called it.
+fn kernel() -> String {
+    let release = wait::read("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let number = release.trim().split('-').next().unwrap_or_default();
+    format!("Linux {number}")
 }
 
 /// One line for the user, at once.

@@ -79,6 +79,8 @@ impl Program {
         let printed = if output.stdout.is_empty() { output.stderr } else { output.stdout };
         let printed = String::from_utf8_lossy(&printed);
         let version = printed.lines().find(|line| !line.is_empty()).unwrap_or("unknown");
+        // Envoy begins with its own path, which is nobody's business in a report.
+        let version = version.rsplit_once("version: ").map_or(version, |(_, version)| version);
         Some(Self { name, path: path.to_owned(), version: version.trim().to_owned() })
     }
 }
