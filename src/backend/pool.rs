@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::cluster::{Slot, Topology};
+use crate::cluster::{Announced, Slot, Topology};
 use crate::config;
 use crate::metrics::{Redirect, WorkerMetrics};
 use crate::resp::write;
@@ -70,6 +70,7 @@ pub struct PoolParts {
 pub struct Pool {
     pub(super) parts: PoolParts,
     pub(super) credentials: Credentials,
+    topology: RefCell<Arc<Topology>>,
     pub(super) routes: RefCell<Routes>,
     pub(super) hold: RefCell<Hold>,
     pub(super) held: Notify,
@@ -82,6 +83,7 @@ impl Pool {
         Rc::new(Self {
             credentials: Credentials::of(&parts.cluster),
             parts,
+            topology: RefCell::new(Arc::new(Topology::empty())),
             routes: RefCell::new(Routes::new()),
             hold: RefCell::new(hold),
             held: Notify::new(),
@@ -143,8 +145,9 @@ impl Pool {
     }
 
     /// Takes over a new topology: requests that were held are sent by it.
-    pub fn adopt(self: &Rc<Self>, topology: &Topology) {
-        let changed = self.routes.borrow_mut().adopt(topology, |address| self.new_node(address));
+    pub fn adopt(self: &Rc<Self>, topology: Arc<Topology>) {
+        let changed = self.routes.borrow_mut().adopt(&topology, |address| self.new_node(address));
+        *self.topology.borrow_mut() = topology;
         if changed {
             let waiting = self.hold.borrow_mut().take_all();
             self.release(waiting);
@@ -158,9 +161,13 @@ impl Pool {
         Node::new(address, metrics)
     }
 
-    fn node(&self, announced: &str) -> Rc<Node> {
-        let address =
-            self.parts.cluster.address_map.get(announced).map_or(announced, String::as_str);
+    /// The node that a redirection by `from` names. However it is named, it is the one that the topology
+    /// knows: two connections to one node would break the order of a session's requests.
+    fn named(&self, announced: Announced<'_>, from: &Node) -> Rc<Node> {
+        let place = announced.dialled(&from.address, &self.parts.cluster.address_map);
+        let topology = self.topology.borrow();
+        let known = topology.find(&place).or_else(|| topology.find(&announced.to_string()));
+        let address = known.map_or(&*place, |node| &node.address);
         self.routes.borrow_mut().node(address, |address| self.new_node(address))
     }
 
@@ -225,8 +232,8 @@ impl Pool {
         let slot = question.terms.slot;
         let hops = question.hops;
         match refusal {
-            Refusal::Moved(moved, endpoint) => {
-                let node = self.node(&endpoint.address(&from.address));
+            Refusal::Moved(moved, place) => {
+                let node = self.named(place, from);
                 self.learn(moved, &node);
                 // Others of this slot may wait already; they were first.
                 let overtakes = self.hold.borrow().waits_for(slot);
@@ -239,8 +246,8 @@ impl Pool {
                 }
                 self.dispatch_to(&node, errand, false);
             }
-            Refusal::Ask(endpoint) if hops <= self.parts.settings.max_redirects => {
-                let node = self.node(&endpoint.address(&from.address));
+            Refusal::Ask(place) if hops <= self.parts.settings.max_redirects => {
+                let node = self.named(place, from);
                 self.dispatch_to(&node, errand, true);
             }
             _ => {
@@ -327,7 +334,7 @@ impl Pool {
 
 fn kind(refusal: Refusal<'_>) -> Redirect {
     match refusal {
-        Refusal::Moved(..) => Redirect::Moved,
+        Refusal::Moved(..) | Refusal::Elsewhere => Redirect::Moved,
         Refusal::Ask(..) => Redirect::Ask,
         Refusal::TryAgain => Redirect::TryAgain,
         Refusal::ClusterDown => Redirect::ClusterDown,

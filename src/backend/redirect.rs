@@ -3,15 +3,17 @@
 //! Nothing ran on the node in any case listed here, so the request may be sent again whatever it is.
 //! The texts are the servers' (Redis and Valkey differ after the first word, so only that word counts).
 
-use crate::cluster::Slot;
+use crate::cluster::{Announced, Slot};
 
 /// A refusal after which the same request may succeed elsewhere or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Refusal<'a> {
     /// The slot has another owner for good.
-    Moved(Slot, Endpoint<'a>),
+    Moved(Slot, Announced<'a>),
     /// This one request is to be sent to another node, after `ASKING`.
-    Ask(Endpoint<'a>),
+    Ask(Announced<'a>),
+    /// Another node, which the redirection does not name so that it could be found.
+    Elsewhere,
     /// Keys of the request stand on both sides of a migration.
     TryAgain,
     /// The cluster, or the slot, is not served now.
@@ -22,25 +24,6 @@ pub(super) enum Refusal<'a> {
     MasterDown,
     /// A primary that was demoted.
     ReadOnly,
-}
-
-/// `host:port` as a node announces it; an empty host means the host of the node that answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Endpoint<'a> {
-    pub(super) host: &'a str,
-    pub(super) port: u16,
-}
-
-impl Endpoint<'_> {
-    /// The address to dial, when `asked` gave the answer.
-    pub(super) fn address(&self, asked: &str) -> String {
-        let host = if self.host.is_empty() { host_of(asked) } else { self.host };
-        format!("{host}:{}", self.port)
-    }
-}
-
-fn host_of(address: &str) -> &str {
-    address.rsplit_once(':').map_or(address, |(host, _)| host)
 }
 
 /// Reads an error reply; `None` when it is the client's to see.
@@ -57,14 +40,8 @@ pub(super) fn refusal(reply: &[u8]) -> Option<Refusal<'_>> {
     }
     let mut words = line.split(' ');
     match words.next()? {
-        "MOVED" => {
-            let slot = Slot::new(words.next()?.parse().ok()?)?;
-            Some(Refusal::Moved(slot, endpoint(words.next()?)?))
-        }
-        "ASK" => {
-            words.next()?;
-            Some(Refusal::Ask(endpoint(words.next()?)?))
-        }
+        "MOVED" => Some(moved(words).unwrap_or(Refusal::Elsewhere)),
+        "ASK" => Some(asked(words).unwrap_or(Refusal::Elsewhere)),
         "TRYAGAIN" => Some(Refusal::TryAgain),
         "CLUSTERDOWN" => Some(Refusal::ClusterDown),
         "LOADING" => Some(Refusal::Loading),
@@ -74,9 +51,13 @@ pub(super) fn refusal(reply: &[u8]) -> Option<Refusal<'_>> {
     }
 }
 
-fn endpoint(text: &str) -> Option<Endpoint<'_>> {
-    let (host, port) = text.rsplit_once(':')?;
-    Some(Endpoint { host: if host == "?" { "" } else { host }, port: port.parse().ok()? })
+fn moved<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Refusal<'a>> {
+    let slot = Slot::new(words.next()?.parse().ok()?)?;
+    Some(Refusal::Moved(slot, Announced::parse(words.next()?)?))
+}
+
+fn asked<'a>(mut words: impl Iterator<Item = &'a str>) -> Option<Refusal<'a>> {
+    Some(Refusal::Ask(Announced::parse(words.nth(1)?)?))
 }
 
 #[cfg(test)]
@@ -90,17 +71,17 @@ mod tests {
     #[test]
     fn refusals_are_read() {
         let slot = Slot::new(3999).unwrap();
-        let endpoint = |host, port| Endpoint { host, port };
+        let place = |host, port| Announced::new(host, port).unwrap();
         check(
             "-MOVED 3999 127.0.0.1:6381\r\n",
-            Some(Refusal::Moved(slot, endpoint("127.0.0.1", 6381))),
+            Some(Refusal::Moved(slot, place("127.0.0.1", 6381))),
         );
-        check("-MOVED 3999 :6381\r\n", Some(Refusal::Moved(slot, endpoint("", 6381))));
-        check("-MOVED 3999 ?:6381\r\n", Some(Refusal::Moved(slot, endpoint("", 6381))));
-        check("-MOVED 3999 ::1:6381\r\n", Some(Refusal::Moved(slot, endpoint("::1", 6381))));
+        check("-MOVED 3999 :6381\r\n", Some(Refusal::Moved(slot, place("", 6381))));
+        check("-MOVED 3999 ?:6381\r\n", Some(Refusal::Elsewhere));
+        check("-MOVED 3999 ::1:6381\r\n", Some(Refusal::Moved(slot, place("::1", 6381))));
         check(
             "-ASK 3999 node-7.example:7000\r\n",
-            Some(Refusal::Ask(endpoint("node-7.example", 7000))),
+            Some(Refusal::Ask(place("node-7.example", 7000))),
         );
         check(
             "-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
@@ -119,19 +100,12 @@ mod tests {
     fn everything_else_is_the_clients() {
         check("-ERR syntax error\r\n", None);
         check("-WRONGTYPE Operation against a key holding the wrong kind of value\r\n", None);
-        check("-MOVED 99999 127.0.0.1:6381\r\n", None);
-        check("-MOVED 12\r\n", None);
-        check("-MOVED x y\r\n", None);
-        check("-ASK 12 127.0.0.1:port\r\n", None);
+        check("-MOVED 99999 127.0.0.1:6381\r\n", Some(Refusal::Elsewhere));
+        check("-MOVED 12\r\n", Some(Refusal::Elsewhere));
+        check("-MOVED x y\r\n", Some(Refusal::Elsewhere));
+        check("-ASK 12 127.0.0.1:port\r\n", Some(Refusal::Elsewhere));
         check("-READONLY You can't write. script: 5f, on @user_script:1.\r\n", None);
         check("+MOVED 1 a:1\r\n", None);
         check("-", None);
-    }
-
-    #[test]
-    fn an_empty_host_is_the_one_that_answered() {
-        let announced = Endpoint { host: "", port: 7001 };
-        assert_eq!(announced.address("10.0.0.9:7000"), "10.0.0.9:7001");
-        assert_eq!(Endpoint { host: "b", port: 1 }.address("10.0.0.9:7000"), "b:1");
     }
 }

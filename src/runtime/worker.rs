@@ -196,7 +196,7 @@ async fn follow(
     loop {
         changes.mark_unchanged();
         pool.clock().tick();
-        pool.adopt(&snapshot.load());
+        pool.adopt(snapshot.load_full());
         if changes.changed().await.is_err() {
             return;
         }
