@@ -1,6 +1,8 @@
 //! Bytes to messages and back, without I/O: requests, replies, and the limits of the protocol.
 
+mod frame;
 mod inline;
+mod nesting;
 pub mod number;
 mod parts;
 pub mod reply;

@@ -3,13 +3,10 @@
 //! A scanner keeps no bytes, never recurses, and looks at each byte once, however small the pieces
 //! in which a reply arrives.
 
+use super::nesting::{Level, Nesting};
 use super::number;
 pub use super::parts::{Elements, elements, integer};
 
-/// Most aggregates around a value. Servers nest less than ten deep.
-const DEPTH: usize = 128;
-/// Levels of nesting that need no allocation.
-const SHALLOW: usize = 8;
 /// Most bytes in a length line, where 18 digits already mean an exabyte.
 const LENGTH_LINE: usize = 24;
 /// Most bytes in a number, a double or a truth value.
@@ -47,20 +44,6 @@ pub enum ReplyError {
     Trailing,
 }
 
-/// What is open around the value that comes next.
-#[derive(Clone, Copy, Debug)]
-enum Level {
-    /// An aggregate that still lacks so many values. An attribute and the value that it belongs to
-    /// count as one such group.
-    Counted(u64),
-    /// A streamed aggregate that ends with `.`.
-    Streamed,
-    /// A streamed map; `half` after a key, when it cannot end.
-    StreamedMap { half: bool },
-    /// A streamed string: pieces, the last one empty.
-    Pieces,
-}
-
 /// How far one step through the bytes has led.
 enum Step {
     /// The buffer ends here.
@@ -82,10 +65,7 @@ pub struct ReplyScanner {
     string: u64,
     /// Inside a line: how many more bytes it may have.
     line: Option<u64>,
-    depth: usize,
-    levels: [Level; SHALLOW],
-    /// Levels beyond the first few.
-    deeper: Vec<Level>,
+    nesting: Nesting,
 }
 
 impl Default for ReplyScanner {
@@ -98,15 +78,7 @@ impl ReplyScanner {
     /// A scanner at the start of a reply.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            resumed: false,
-            position: 0,
-            string: 0,
-            line: None,
-            depth: 0,
-            levels: [Level::Counted(0); SHALLOW],
-            deeper: Vec::new(),
-        }
+        Self { resumed: false, position: 0, string: 0, line: None, nesting: Nesting::new() }
     }
 
     /// Looks for the end of the reply whose unforgotten bytes start `buffer`. `Some(n)`: it ends
@@ -172,12 +144,12 @@ impl ReplyScanner {
     /// Reads the type and length of the next value, or the whole value if it is a simple one.
     fn open(&mut self, buffer: &[u8]) -> Result<Step, ReplyError> {
         if self.pass_elements(buffer) {
-            self.leave();
+            self.nesting.leave();
             return Ok(Step::Ended);
         }
         let rest = buffer.get(self.position..).unwrap_or_default();
         let Some(&kind) = rest.first() else { return Ok(Step::Wait) };
-        match (kind, self.top()) {
+        match (kind, self.nesting.top()) {
             (b';', Some(Level::Pieces)) => return self.open_piece(rest),
             (_, Some(Level::Pieces)) => return Err(ReplyError::Kind(kind)),
             (b'.', Some(Level::Streamed | Level::StreamedMap { half: false })) => {
@@ -196,7 +168,7 @@ impl ReplyScanner {
     /// Passes over small elements of an aggregate. True if those were all that it lacked.
     fn pass_elements(&mut self, buffer: &[u8]) -> bool {
         let mut position = self.position;
-        let Some(Level::Counted(left)) = self.top_mut() else { return false };
+        let Some(Level::Counted(left)) = self.nesting.top_mut() else { return false };
         while *left > 0 {
             match buffer.get(position..).and_then(quick) {
                 Some(used) => position += used,
@@ -233,7 +205,7 @@ impl ReplyScanner {
             (b'%', Length::Streamed) => Level::StreamedMap { half: false },
             _ => return Err(ReplyError::Length),
         };
-        self.enter(level)?;
+        self.nesting.enter(level)?;
         Ok(Step::Opened)
     }
 
@@ -242,7 +214,7 @@ impl ReplyScanner {
             None => Ok(Step::Wait),
             Some((Length::Known(0), used)) => {
                 self.position += used;
-                self.leave();
+                self.nesting.leave();
                 Ok(Step::Ended)
             }
             Some((Length::Known(bytes), used)) => {
@@ -258,7 +230,7 @@ impl ReplyScanner {
         let end = b".\r\n";
         if rest.starts_with(end) {
             self.position += end.len();
-            self.leave();
+            self.nesting.leave();
             return Ok(Step::Ended);
         }
         if end.starts_with(rest) { Ok(Step::Wait) } else { Err(ReplyError::Value) }
@@ -302,7 +274,7 @@ impl ReplyScanner {
     /// A value has ended, and perhaps what is around it. True if that was the whole reply.
     fn close(&mut self) -> bool {
         loop {
-            match self.top_mut() {
+            match self.nesting.top_mut() {
                 None => return true,
                 Some(Level::Counted(left)) => {
                     *left -= 1;
@@ -316,35 +288,8 @@ impl ReplyScanner {
                 }
                 Some(Level::Streamed | Level::Pieces) => return false,
             }
-            self.leave();
+            self.nesting.leave();
         }
-    }
-
-    fn top(&self) -> Option<Level> {
-        let index = self.depth.checked_sub(1)?;
-        self.levels.get(index).or_else(|| self.deeper.last()).copied()
-    }
-
-    fn top_mut(&mut self) -> Option<&mut Level> {
-        let index = self.depth.checked_sub(1)?;
-        self.levels.get_mut(index).or_else(|| self.deeper.last_mut())
-    }
-
-    fn enter(&mut self, level: Level) -> Result<(), ReplyError> {
-        if self.depth == DEPTH {
-            return Err(ReplyError::Depth);
-        }
-        match self.levels.get_mut(self.depth) {
-            Some(place) => *place = level,
-            None => self.deeper.push(level),
-        }
-        self.depth += 1;
-        Ok(())
-    }
-
-    fn leave(&mut self) {
-        self.depth = self.depth.saturating_sub(1);
-        self.deeper.truncate(self.depth.saturating_sub(SHALLOW));
     }
 }
 

@@ -1,9 +1,11 @@
-//! One command as received: its bytes and where its arguments stand in them.
+//! Finds requests in the bytes that a client sends.
 //!
 //! A parser never reads a byte twice that it has understood, and never allocates for what is only
 //! announced. Lengths must be written in the server's own form and every argument must end with
 //! CRLF, so a frame has exactly one reading, here and on any server that it is forwarded to.
 
+pub use super::frame::Request;
+use super::frame::Span;
 use super::{Limits, ParseError, inline, number, write};
 
 /// What a client may send before it has logged in: so many arguments of so many bytes each.
@@ -12,9 +14,6 @@ const UNAUTHENTICATED_BULK: usize = 16_384;
 
 /// Places reserved at once for arguments; beyond that the list grows with what has arrived.
 const RESERVED_ARGUMENTS: usize = 16;
-
-/// Where an argument starts and ends in its frame.
-type Span = (u32, u32);
 
 /// Outcome of looking at the bytes received so far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +97,7 @@ impl RequestParser {
         } else {
             &self.inline
         };
-        Request { frame, spans: &self.spans }
+        Request::new(frame, &self.spans)
     }
 
     /// After `Incomplete`: how many more bytes are certainly needed, 0 if that is not known. A hint
@@ -195,7 +194,7 @@ impl RequestParser {
 
     fn parse_inline(&mut self, buffer: &[u8], limits: &Limits) -> Result<Parsed, ParseError> {
         // The limit is on the line's text: its line end may stand behind it.
-        let window = buffer.get(..limits.line_bytes + 2).unwrap_or(buffer);
+        let window = buffer.get(..limits.line_bytes.saturating_add(2)).unwrap_or(buffer);
         let fresh = window.get(self.searched..).unwrap_or_default();
         let found = memchr::memchr(b'\n', fresh).map(|found| self.searched + found);
         let line = found.and_then(|end| window.get(..end)).unwrap_or(window);
@@ -345,62 +344,6 @@ impl Line<'_> {
     fn number(&self) -> Option<i64> {
         let digits = self.text.get(1..)?;
         if self.ended { number::integer(digits) } else { None }
-    }
-}
-
-/// A whole request in its canonical form.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    frame: &'a [u8],
-    spans: &'a [Span],
-}
-
-#[expect(clippy::len_without_is_empty, reason = "a request has at least one argument, its name")]
-impl<'a> Request<'a> {
-    /// The request's bytes: an array of bulk strings, ready to be forwarded.
-    #[must_use]
-    pub fn frame(&self) -> &'a [u8] {
-        self.frame
-    }
-
-    /// Number of arguments with the name, so at least 1.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.spans.len()
-    }
-
-    /// The argument at `index`; the name is at 0.
-    #[inline]
-    #[must_use]
-    pub fn arg(&self, index: usize) -> Option<&'a [u8]> {
-        let (start, end) = *self.spans.get(index)?;
-        self.frame.get(start as usize..end as usize)
-    }
-
-    /// The command's name as sent.
-    #[inline]
-    #[must_use]
-    pub fn name(&self) -> &'a [u8] {
-        self.arg(0).unwrap_or_default()
-    }
-
-    /// All arguments, the name first.
-    pub fn args(&self) -> impl ExactSizeIterator<Item = &'a [u8]> + DoubleEndedIterator + Clone {
-        let frame = self.frame;
-        self.spans
-            .iter()
-            .map(move |&(start, end)| frame.get(start as usize..end as usize).unwrap_or_default())
-    }
-
-    /// The argument at `index` as it stands in the frame, with its length line and its line end, to
-    /// be copied into another request.
-    #[must_use]
-    pub fn encoded_arg(&self, index: usize) -> Option<&'a [u8]> {
-        let (start, end) = *self.spans.get(index)?;
-        let (start, end) = (start as usize, end as usize);
-        // Lengths have one way to be written, so the width of the length line is known.
-        let header = 3 + number::digits(end - start);
-        self.frame.get(start.checked_sub(header)?..end + 2)
     }
 }
 

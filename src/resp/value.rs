@@ -1,10 +1,9 @@
 //! A reply as a tree of borrowed values, for those who must look inside.
 
+use super::nesting::DEPTH;
 use super::number;
 use super::reply::{Length, ReplyError, line_end, read_length};
 
-/// Most aggregates around a value, as for a scanner.
-const DEPTH: usize = 128;
 /// Elements reserved at once; beyond that a list grows with what it holds.
 const RESERVED: usize = 64;
 

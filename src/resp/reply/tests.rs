@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::resp::nesting::{DEPTH, SHALLOW};
 use crate::resp::tree::{Tree, trees};
 
 /// Scans bytes that arrive in pieces, and answers where each reply ended.
@@ -157,7 +158,7 @@ fn depth_is_bounded_and_costs_no_recursion() {
 fn usual_nesting_allocates_nothing() {
     let mut scanner = ReplyScanner::new();
     assert_eq!(scanner.scan("*1\r\n".repeat(SHALLOW).as_bytes()), Ok(None));
-    assert_eq!(scanner.deeper.capacity(), 0);
+    assert!(scanner.nesting.is_inline());
 }
 
 #[test]
@@ -167,7 +168,7 @@ fn huge_announcements_cost_nothing() {
     {
         let mut scanner = ReplyScanner::new();
         assert_eq!(scanner.scan(text.as_bytes()), Ok(None), "{text:?}");
-        assert_eq!(scanner.deeper.capacity(), 0);
+        assert!(scanner.nesting.is_inline());
     }
     let mut scanner = ReplyScanner::new();
     assert_eq!(scanner.scan(b"$100\r\nab"), Ok(None));
