@@ -32,7 +32,7 @@ impl Commands {
         Self::of(TABLE.to_vec())
     }
 
-    /// These rows and those that a server told of ([`learn`](super::learn)). Where both know a
+    /// These rows and those that a server told of ([`learn`](super::learn())). Where both know a
     /// command the treatment stays the table's, but arity and categories become the server's:
     /// newer versions add options, and with them arguments.
     pub fn with_learned(&self, learned: Vec<CommandSpec>) -> Self {
