@@ -90,9 +90,9 @@ fn copy(request: &Request<'_>, at: usize, out: &mut Vec<u8>) {
 }
 
 impl SplitPart {
-    /// Whether it has more than one key.
-    pub fn has_several(&self) -> bool {
-        self.units.len() > 1
+    /// How many keys it has.
+    pub fn keys(&self) -> usize {
+        self.units.len()
     }
 }
 

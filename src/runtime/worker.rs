@@ -202,3 +202,39 @@ async fn follow(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Workers that take clients and never serve them.
+    fn idle(count: usize) -> (Workers, Vec<mpsc::UnboundedReceiver<Accepted>>) {
+        let (posts, inboxes) = (0..count)
+            .map(|_| {
+                let (sockets, inbox) = mpsc::unbounded_channel();
+                (Post { sockets, load: Arc::default() }, inbox)
+            })
+            .unzip();
+        (Workers { posts, draining: CancellationToken::new() }, inboxes)
+    }
+
+    #[test]
+    fn clients_are_spread_evenly_and_fill_gaps() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = || Accepted::connect(listener.local_addr().unwrap()).unwrap();
+        let (workers, inboxes) = idle(4);
+        let loads = || -> Vec<usize> {
+            workers.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).collect()
+        };
+        (0..40).for_each(|_| workers.hand_over(client()));
+        assert_eq!(loads(), [10, 10, 10, 10]);
+        workers.posts[2].load.fetch_sub(6, Ordering::Relaxed);
+        (0..6).for_each(|_| workers.hand_over(client()));
+        assert_eq!(loads(), [10, 10, 10, 10]);
+        assert_eq!(workers.clients(), 40);
+        let received: Vec<usize> = inboxes.iter().map(mpsc::UnboundedReceiver::len).collect();
+        assert_eq!(received, [10, 10, 16, 10]);
+    }
+}

@@ -154,7 +154,7 @@ impl Conversation {
     fn send_split(&self, spec: &CommandSpec, split: &Split, request: &Request<'_>) {
         self.worker.metrics.request_split(split.parts().len());
         let first = self.replies.expect_merge(self.about(spec, request), split.merge());
-        for part in split.parts().iter().filter(|part| part.has_several()) {
+        for part in split.parts().iter().filter(|part| part.keys() > 1) {
             self.replies.mark_delicate(first, part.slot);
         }
         for (part, number) in split.parts().iter().zip(0..) {
