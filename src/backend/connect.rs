@@ -259,13 +259,13 @@ impl Conversation {
 
 /// Cuts what arrives into replies. Each is at most `most` bytes long.
 #[derive(Debug)]
-struct Replies {
+pub(super) struct Replies {
     scanner: ReplyScanner,
     most: usize,
 }
 
 impl Replies {
-    fn new(most: usize) -> Self {
+    pub(super) fn new(most: usize) -> Self {
         Self { scanner: ReplyScanner::new(), most }
     }
 }

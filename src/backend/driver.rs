@@ -113,11 +113,11 @@ impl Driver {
 
     /// `bytes` begin a reply whose rest has not come.
     fn keep(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        // An error is never streamed: it may be a refusal. Nor is what nobody asked for, or answers ASKING, or
-        // is one endless line.
+        // An error is never streamed: it may be a refusal. Nor is what nobody asked for, or comes before the
+        // reply, or is one endless line.
         let may_stream =
             bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
-        let begins = may_stream && !self.pipeline.next_answers_asking()?;
+        let begins = may_stream && !self.pipeline.next_is_preliminary()?;
         if !begins && !self.pipeline.is_streaming() {
             self.tail.extend_from_slice(bytes);
             return Ok(());
@@ -139,9 +139,15 @@ impl Driver {
             Some(b':') if integer(reply).is_none() => return Err("a number that is none".into()),
             _ => {}
         }
-        if self.pipeline.next_answers_asking()? {
-            self.pipeline.asked();
-        } else if let Some(refusal) = refusal(reply) {
+        if self.pipeline.next_is_preliminary()? {
+            self.pipeline.passed(reply);
+            return Ok(());
+        }
+        // Why a block was aborted says more than that it was, and may be a refusal.
+        let aborted = reply.starts_with(b"-EXECABORT");
+        let objection = aborted.then(|| self.pipeline.objection()).flatten();
+        let reply = objection.as_deref().unwrap_or(reply);
+        if let Some(refusal) = refusal(reply) {
             let errand = self.pipeline.refused()?;
             self.pool.refused(errand, refusal, self.pipeline.node(), reply);
         } else {

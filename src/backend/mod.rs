@@ -8,6 +8,7 @@ mod clock;
 pub mod connect;
 mod driver;
 mod hold;
+mod lease;
 mod node;
 mod outbox;
 mod pipeline;
@@ -22,6 +23,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 pub use clock::{Clock, Micros, micros};
+pub use lease::{Lease, LeaseError};
 pub use pool::{Hint, Pool, PoolParts, Reason};
 
 use crate::cluster::Slot;
@@ -44,6 +46,17 @@ pub struct Terms {
     pub repeatable: bool,
     /// Whether the asker splits it by key when a node says TRYAGAIN.
     pub splittable: bool,
+    /// A block, `MULTI` to `EXEC`: so many replies come before the one that counts.
+    pub before: u32,
+    /// No other node will do: it fails when the one it was sent to cannot be reached.
+    pub pinned: bool,
+}
+
+impl Terms {
+    /// A request to the owner of a slot, or without one to any primary, that runs once at most.
+    pub fn new(slot: Option<Slot>, protocol: Protocol) -> Self {
+        Self { slot, protocol, repeatable: false, splittable: false, before: 0, pinned: false }
+    }
 }
 
 /// Which of an asker's requests a reply belongs to: its place in the session's order, and the part of a

@@ -8,6 +8,7 @@ use crate::metrics::NodeMetrics;
 use crate::resp::Protocol;
 
 use super::clock::Micros;
+use super::lease::Lease;
 use super::pipeline::Pipeline;
 
 /// A node's address and this worker's connections to it, one per protocol.
@@ -18,6 +19,8 @@ pub(super) struct Node {
     /// Dialling failed: not before this time again, and why.
     down: RefCell<Option<Down>>,
     failures: Cell<u32>,
+    /// Leases that nobody uses now.
+    kept: RefCell<Vec<Lease>>,
 }
 
 struct Down {
@@ -33,6 +36,7 @@ impl Node {
             pipelines: [RefCell::new(None), RefCell::new(None)],
             down: RefCell::new(None),
             failures: Cell::new(0),
+            kept: RefCell::default(),
         }
     }
 
@@ -62,6 +66,26 @@ impl Node {
         if place.as_ref().is_some_and(|open| Rc::ptr_eq(open, pipeline)) {
             *place = None;
         }
+    }
+
+    /// Takes the lease that was used last, of those that speak this protocol.
+    pub(super) fn kept(&self, protocol: Protocol) -> Option<Lease> {
+        let mut kept = self.kept.borrow_mut();
+        let at = kept.iter().rposition(|lease| lease.protocol() == protocol)?;
+        Some(kept.remove(at))
+    }
+
+    /// Keeps a lease for the next who wants one, unless there are `most` already.
+    pub(super) fn keep(&self, lease: Lease, most: usize) {
+        let mut kept = self.kept.borrow_mut();
+        if kept.len() < most {
+            kept.push(lease);
+        }
+    }
+
+    /// Closes the leases that nobody uses.
+    pub(super) fn drop_kept(&self) {
+        self.kept.borrow_mut().clear();
     }
 
     pub(super) fn is_connected(&self) -> bool {

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use tokio::net::TcpStream;
 
@@ -35,6 +36,13 @@ struct Pending {
     asking: bool,
 }
 
+impl Pending {
+    /// Replies that come before the one that counts.
+    fn before(&self) -> u32 {
+        self.question.terms.before + u32::from(self.asking)
+    }
+}
+
 /// A request with its reply.
 pub(super) struct Answered {
     pub(super) question: Question,
@@ -54,8 +62,9 @@ struct State {
     pending: VecDeque<Pending>,
     /// Pieces of the first pending reply have been handed out.
     streaming: bool,
-    /// The first pending request's `ASKING` has been answered.
-    asked: bool,
+    /// How many of the first pending request's preliminary replies have come, and the first error among them.
+    passed: u32,
+    objection: Option<Bytes>,
     /// Last time that the node sent anything, or that something was sent to a silent node.
     heard: Micros,
     /// Somebody wants this connection closed, and why.
@@ -77,7 +86,8 @@ impl Pipeline {
             outbox: Outbox::default(),
             pending: VecDeque::new(),
             streaming: false,
-            asked: false,
+            passed: 0,
+            objection: None,
             heard: now,
             cut: None,
         };
@@ -218,16 +228,26 @@ impl Pipeline {
         Ok(total)
     }
 
-    /// Whether the next reply answers `ASKING`; an error when nobody waits for a reply.
-    pub(super) fn next_answers_asking(&self) -> Result<bool, Ended> {
+    /// Whether the next reply is a preliminary one: it answers `ASKING`, or stands before the reply of a block.
+    /// An error when nobody waits for a reply.
+    pub(super) fn next_is_preliminary(&self) -> Result<bool, Ended> {
         let state = self.state.borrow();
         let first = state.pending.front().ok_or("a reply that nobody asked for")?;
-        Ok(first.asking && !state.asked)
+        Ok(state.passed < first.before())
     }
 
-    /// `ASKING` was answered.
-    pub(super) fn asked(&self) {
-        self.state.borrow_mut().asked = true;
+    /// A preliminary reply came.
+    pub(super) fn passed(&self, reply: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        state.passed += 1;
+        if reply.first() == Some(&b'-') && state.objection.is_none() {
+            state.objection = Some(Bytes::copy_from_slice(reply));
+        }
+    }
+
+    /// Why a block was aborted: the first error among its preliminary replies.
+    pub(super) fn objection(&self) -> Option<Bytes> {
+        self.state.borrow_mut().objection.take()
     }
 
     /// The oldest request has its whole reply.
@@ -270,7 +290,8 @@ impl State {
             return Err("a reply before the request was sent".into());
         }
         self.streaming = false;
-        self.asked = false;
+        self.passed = 0;
+        self.objection = None;
         Ok(pending)
     }
 

@@ -1,6 +1,6 @@
 //! Node to pipeline: sends requests, and acts on refusals, holds and lost connections.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -74,6 +74,8 @@ pub struct Pool {
     pub(super) routes: RefCell<Routes>,
     pub(super) hold: RefCell<Hold>,
     pub(super) held: Notify,
+    /// Leases in use or kept.
+    pub(super) leases: Rc<Cell<usize>>,
 }
 
 impl Pool {
@@ -87,6 +89,7 @@ impl Pool {
             routes: RefCell::new(Routes::new()),
             hold: RefCell::new(hold),
             held: Notify::new(),
+            leases: Rc::default(),
         })
     }
 
@@ -144,6 +147,49 @@ impl Pool {
         self.dispatch(Errand { question, bytes });
     }
 
+    /// Sends a request to this node and to no other. Its address is one of the topology's.
+    pub fn send_to(
+        self: &Rc<Self>,
+        address: &str,
+        terms: Terms,
+        asker: &Rc<dyn Asker>,
+        ticket: Ticket,
+        bytes: Bytes,
+    ) {
+        let now = self.parts.clock.now();
+        let terms = Terms { slot: None, pinned: true, ..terms };
+        let question =
+            Question { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 };
+        let node = self.node(address);
+        self.dispatch_to(&node, Errand { question, bytes }, false);
+    }
+
+    /// The node at this address, known from now on.
+    pub(super) fn node(&self, address: &str) -> Rc<Node> {
+        self.routes.borrow_mut().node(address, |address| self.new_node(address))
+    }
+
+    /// One slot of every primary that serves any, the lowest, in ascending order: who sends to all of them
+    /// reaches every primary, whoever that is by then. `None`: a slot is not served, so a part of the data
+    /// would be left out.
+    pub fn shards(&self) -> Option<Vec<Slot>> {
+        self.routes.borrow().shards()
+    }
+
+    /// Whether one primary serves both slots.
+    pub fn same_owner(&self, slot: Slot, other: Slot) -> bool {
+        let routes = self.routes.borrow();
+        match (routes.owner(slot), routes.owner(other)) {
+            (Some(one), Some(two)) => Rc::ptr_eq(one, two),
+            _ => false,
+        }
+    }
+
+    /// The topology that was taken over last.
+    pub fn topology(&self) -> Arc<Topology> {
+        self.topology.borrow().clone()
+    }
+
     /// Takes over a new topology: requests that were held are sent by it.
     pub fn adopt(self: &Rc<Self>, topology: Arc<Topology>) {
         let changed = self.routes.borrow_mut().adopt(&topology, |address| self.new_node(address));
@@ -168,7 +214,7 @@ impl Pool {
         let topology = self.topology.borrow();
         let known = topology.find(&place).or_else(|| topology.find(&announced.to_string()));
         let address = known.map_or(&*place, |node| &node.address);
-        self.routes.borrow_mut().node(address, |address| self.new_node(address))
+        self.node(address)
     }
 
     fn pipeline_for(self: &Rc<Self>, terms: Terms) -> Result<Rc<Pipeline>, Cause> {
@@ -270,7 +316,8 @@ impl Pool {
     pub(super) fn hold(self: &Rc<Self>, mut errand: Errand, cause: Cause) {
         let now = self.parts.clock.now();
         errand.question.asker.disturbed();
-        if now.saturating_sub(errand.question.born) >= self.patience(&cause) {
+        let too_late = now.saturating_sub(errand.question.born) >= self.patience(&cause);
+        if too_late || errand.question.terms.pinned {
             return self.give_up(errand, &cause);
         }
         let room = self.hold.borrow().has_room(errand.bytes.len());

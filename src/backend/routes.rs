@@ -39,6 +39,19 @@ impl Routes {
         self.owners.get(usize::from(owner))
     }
 
+    /// The lowest slot of every owner, ascending; `None` when a slot has no owner.
+    pub(super) fn shards(&self) -> Option<Vec<Slot>> {
+        let mut met = vec![false; self.owners.len()];
+        let mut first = Vec::new();
+        for (index, owner) in self.slots.iter().enumerate() {
+            let met = met.get_mut(usize::from(*owner))?;
+            if !std::mem::replace(met, true) {
+                first.push(Slot::new(index as u16)?);
+            }
+        }
+        Some(first)
+    }
+
     /// A primary for a request without keys: the next one that is not known to be down.
     pub(super) fn any(&mut self, usable: impl Fn(&Node) -> bool) -> Option<&Rc<Node>> {
         let count = self.owners.len();
@@ -115,7 +128,12 @@ impl Routes {
     pub(super) fn forget_idle(&mut self) {
         let owners = &self.owners;
         self.known.retain(|_, node| {
-            node.is_connected() || owners.iter().any(|owner| Rc::ptr_eq(owner, node))
+            let owns = owners.iter().any(|owner| Rc::ptr_eq(owner, node));
+            if !owns {
+                // They hold the node in turn, so it would never go.
+                node.drop_kept();
+            }
+            owns || node.is_connected()
         });
     }
 }

@@ -98,6 +98,9 @@ settings! {
         reconnect_max: Duration = seconds(1), Time(millis(1)..=HOUR);
         /// Most redirections that one request follows.
         max_redirects: u8 = 5, Count(0..=100);
+        /// Most connections of one worker, to all nodes together, that sessions have for themselves: for WATCH
+        /// and for commands that wait.
+        leases: usize = 1024, Count(0..=1_000_000);
         /// Whether a write with the same end state when repeated is repeated after a lost
         /// connection.
         retry_idempotent: bool = false, Truth;
@@ -110,6 +113,8 @@ settings! {
         /// gather: reads are computed from parts. store: results are stored atomically in the
         /// destination's slot. move: writes in two slots, step by step.
         cross_slot: CrossSlot = CrossSlot::Store, OneOf;
+        /// Most bytes of the parts of one request that the gateway computes with.
+        gathered_bytes: usize = 64 * MIB, Bytes(KIB..=TIB);
     }
 
     /// Who may connect.

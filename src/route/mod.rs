@@ -23,6 +23,8 @@ pub enum Plan {
     Split(Split),
     /// Send it as it came to any primary.
     AnyNode,
+    /// Ask several nodes, or one after the other, and compute the reply.
+    Steps,
     /// The gateway answers.
     Local,
 }
@@ -70,11 +72,8 @@ pub fn plan(
         Class::AnyNode => Ok(Plan::AnyNode),
         Class::Local => Ok(Plan::Local),
         Class::Refused => Err(spec.refused().into()),
-        Class::AllMasters
-        | Class::AllNodes
-        | Class::Cursor
-        | Class::PubSub
-        | Class::Transaction => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::AllMasters | Class::AllNodes | Class::Cursor => Ok(Plan::Steps),
+        Class::PubSub | Class::Transaction => Err(RouteError::Unsupported(spec.wire_name())),
     }
 }
 
@@ -102,8 +101,13 @@ fn keyed(
         return Ok(Plan::Forward { slot: first, several: positions.len() > 1 });
     }
     match spec.cross_for(request) {
-        Cross::Split if reach_covers(reach, Cross::Split) && spec.class == Class::Split => {
+        Cross::Split if spec.class == Class::Split && reach_covers(reach, Cross::Split) => {
             Ok(Plan::Split(Split::new(spec, request, positions)?))
+        }
+        cross @ (Cross::Split | Cross::Gather | Cross::Store | Cross::Move)
+            if reach_covers(reach, cross) =>
+        {
+            Ok(Plan::Steps)
         }
         _ => Err(RouteError::CrossSlot),
     }

@@ -1,29 +1,18 @@
-//! A client's requests, one after the other: look up, authorize, plan, send.
-//!
-//! Invariant: requests of one session that are under way were routed under one version of the slot table
-//! and none of them is being redirected or held; else the session pauses until all are settled. So what
-//! follows a request for the same slot never overtakes it.
+//! The state of one client's side of the gateway, and how its requests are answered.
 
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::spawn_local;
 
-use crate::backend::{Asker, LARGE, Terms, Ticket};
-use crate::cluster::Slot;
-use crate::command::{Class, CommandSpec, Commands, Retry};
-use crate::merge::Merge;
+use crate::backend::Asker;
 use crate::metrics::Family;
-use crate::resp::{ParseError, Protocol, Request, RequestParser, write};
-use crate::route::{KeyByKey, Plan, Split, plan};
+use crate::resp::{ParseError, Protocol, write};
 
 use super::client::Client;
-use super::family::family;
-use super::local;
 use super::places::About;
 use super::replies::{End, Replies};
 use super::worker::Worker;
@@ -56,7 +45,7 @@ pub(super) struct Conversation {
     pub(super) worker: Rc<Worker>,
     pub(super) client: Rc<Client>,
     pub(super) replies: Rc<Replies>,
-    asker: Rc<dyn Asker>,
+    pub(super) asker: Rc<dyn Asker>,
     /// Its key in the worker's list of clients, until it is said farewell.
     listed: Cell<Option<usize>>,
     pub(super) protocol: Protocol,
@@ -83,150 +72,6 @@ impl Conversation {
         let asker: Rc<dyn Asker> = replies.clone();
         let (protocol, wanted) = (Protocol::Resp2, Wanted::All);
         Self { worker, client, replies, asker, listed, protocol, wanted, routed: 0 }
-    }
-
-    /// Serves one request; its reply, from here or from a node, leaves at its place in the order.
-    /// `whole` is the request's frame when it arrived in a buffer of its own.
-    pub(super) fn serve(
-        &mut self,
-        commands: &Commands,
-        request: Request<'_>,
-        whole: Option<&Bytes>,
-    ) -> Flow {
-        let flow = self.serve_wanted(commands, request, whole);
-        if flow == Flow::Wait {
-            // Then it pauses until all before it are settled.
-            self.asker.disturbed();
-        } else {
-            self.step_wanted();
-        }
-        flow
-    }
-
-    fn serve_wanted(
-        &mut self,
-        commands: &Commands,
-        request: Request<'_>,
-        whole: Option<&Bytes>,
-    ) -> Flow {
-        let spec = match commands.resolve(&request) {
-            Ok(spec) => spec,
-            Err(error) => return self.fail(Family::Other, error.line()),
-        };
-        self.client.ran(spec);
-        if !self.client.authenticated.get() && !local::before_login(spec) {
-            return self.fail(family(spec), "NOAUTH Authentication required.");
-        }
-        let plan = plan(spec, &request, self.worker.reach, &mut self.worker.positions.borrow_mut());
-        match plan {
-            Ok(Plan::Forward { slot, .. }) if self.replies.is_delicate(slot) => return Flow::Wait,
-            Ok(Plan::Forward { slot, several }) => {
-                let ticket = self.replies.expect(self.about(spec, &request));
-                if several {
-                    self.replies.mark_delicate(ticket, slot);
-                }
-                self.forward(ticket, self.terms(spec, Some(slot), &request), &request, whole);
-            }
-            Ok(Plan::Split(split)) if self.must_wait(&split) => return Flow::Wait,
-            Ok(Plan::Split(split)) => self.send_split(spec, &split, &request),
-            Ok(Plan::AnyNode) => {
-                let ticket = self.replies.expect(self.about(spec, &request));
-                self.forward(ticket, self.terms(spec, None, &request), &request, whole);
-            }
-            Ok(Plan::Local) => return local::answer(self, spec, &request),
-            Err(error) => return self.fail(family(spec), error.to_string()),
-        }
-        Flow::Next
-    }
-
-    fn forward(&self, ticket: Ticket, terms: Terms, request: &Request<'_>, whole: Option<&Bytes>) {
-        match whole {
-            // An inline request's frame is not the bytes it came as.
-            Some(bytes) if bytes.len() >= LARGE && bytes.len() == request.frame().len() => {
-                self.worker.pool.send_bytes(terms, &self.asker, ticket, bytes.clone());
-            }
-            _ => self.worker.pool.send(terms, &self.asker, ticket, |out| {
-                out.extend_from_slice(request.frame());
-            }),
-        }
-    }
-
-    fn send_split(&self, spec: &CommandSpec, split: &Split, request: &Request<'_>) {
-        self.worker.metrics.request_split(split.parts().len());
-        let first = self.replies.expect_merge(self.about(spec, request), split.merge());
-        for part in split.parts().iter().filter(|part| part.keys() > 1) {
-            self.replies.mark_delicate(first, part.slot);
-        }
-        for (part, number) in split.parts().iter().zip(0..) {
-            let terms = self.terms(spec, Some(part.slot), request);
-            let ticket = Ticket { part: number, ..first };
-            self.worker
-                .pool
-                .send(terms, &self.asker, ticket, |out| split.write_part(request, part, out));
-        }
-    }
-
-    fn must_wait(&self, split: &Split) -> bool {
-        split.parts().iter().any(|part| self.replies.is_delicate(part.slot))
-    }
-
-    fn about(&self, spec: &CommandSpec, request: &Request<'_>) -> About {
-        About { family: family(spec), muted: self.is_muted(), size: request.frame().len() }
-    }
-
-    fn terms(&self, spec: &CommandSpec, slot: Option<Slot>, request: &Request<'_>) -> Terms {
-        let repeatable = match spec.retry_for(request) {
-            Retry::Read => true,
-            Retry::Idempotent => self.worker.gateway.settings.backend.retry_idempotent,
-            Retry::Never | Retry::Local => false,
-        };
-        Terms { slot, protocol: self.protocol, repeatable, splittable: spec.class == Class::Split }
-    }
-
-    /// Sends what a node answered with TRYAGAIN again, key by key: a single key never gets it.
-    pub(super) fn send_divided(&self) {
-        for (ticket, bytes) in self.replies.take_divided() {
-            if self.divide(ticket, &bytes).is_none() {
-                self.asker.settle(
-                    ticket,
-                    b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
-                );
-            }
-        }
-    }
-
-    fn divide(&self, ticket: Ticket, bytes: &Bytes) -> Option<()> {
-        let commands = self.worker.commands();
-        let mut parser = RequestParser::new();
-        parser.parse(bytes, &self.worker.limits, true).ok()?;
-        let request = parser.request(bytes);
-        let spec = commands.resolve(&request).ok()?;
-        let keys = KeyByKey::of(spec, &request)?;
-        let slot = spec.keys.first(&request).and_then(|at| request.arg(at)).map(Slot::of);
-        let order = (0..keys.units()).collect();
-        let whole = || Merge::new(spec.merge, order, std::iter::once(keys.units()));
-        let tickets = self.replies.divide(ticket, whole)?;
-        for (ticket, unit) in tickets.zip(0..) {
-            let terms = self.terms(spec, slot, &request);
-            self.worker
-                .pool
-                .send(terms, &self.asker, ticket, |out| keys.write_unit(&request, unit, out));
-        }
-        Some(())
-    }
-
-    /// Sends the request to any primary, and rewrites its reply.
-    pub(super) fn ask_any(
-        &self,
-        spec: &CommandSpec,
-        request: &Request<'_>,
-        rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
-    ) {
-        let ticket = self.replies.expect_rewrite(self.about(spec, request), Box::new(rewrite));
-        let terms = self.terms(spec, None, request);
-        self.worker
-            .pool
-            .send(terms, &self.asker, ticket, |out| out.extend_from_slice(request.frame()));
     }
 
     /// Answers at the request's place in the order.
@@ -270,11 +115,11 @@ impl Conversation {
         self.worker.metrics.session_rejected(crate::metrics::Rejection::Protocol);
     }
 
-    fn is_muted(&self) -> bool {
+    pub(super) fn is_muted(&self) -> bool {
         matches!(self.wanted, Wanted::None | Wanted::SkipThis)
     }
 
-    fn step_wanted(&mut self) {
+    pub(super) fn step_wanted(&mut self) {
         self.wanted = match self.wanted {
             Wanted::SkipNext => Wanted::SkipThis,
             Wanted::SkipThis => Wanted::All,

@@ -13,6 +13,8 @@ mod local;
 mod outgoing;
 mod places;
 mod replies;
+mod serve;
+mod steps;
 mod worker;
 
 use std::pin::Pin;

@@ -1,0 +1,219 @@
+//! A connection that one session has for itself: for what a shared one cannot carry, such as WATCH or waiting.
+//!
+//! Invariant: a lease that is given back carries no state, and nothing is under way on it. Whoever is not sure
+//! drops it, which closes the connection, so that a node never pops an element for nobody.
+
+use std::cell::Cell;
+use std::mem::MaybeUninit;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use socket2::SockRef;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
+use tokio_util::codec::FramedRead;
+
+use crate::cluster::Slot;
+use crate::resp::Protocol;
+
+use super::clock::micros;
+use super::connect::{Cause, Handshake, Replies, dial};
+use super::node::Node;
+use super::pool::{Hint, Pool, Reason};
+
+/// Most bytes in one reply: what a server's longest string allows, with some room.
+const REPLY_BYTES: usize = 1 << 30;
+/// Idle leases that a node keeps for each protocol.
+const KEPT: usize = 64;
+/// Pauses while a slot has no owner that can be reached.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+
+/// Why there is no lease, or no reply on it. `Display` is the line that the client gets.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LeaseError {
+    /// All are taken.
+    #[error("ERR the gateway has no connection left for this command (backend.leases)")]
+    NoneLeft,
+    /// No node serves the slot, for longer than a request may wait.
+    #[error("CLUSTERDOWN Hash slot {0} not served: {1}")]
+    NotServed(usize, String),
+    /// The connection is gone.
+    #[error(
+        "UNCERTAIN backend connection lost after the command was sent; it may have been executed"
+    )]
+    Lost(String),
+}
+
+/// A connection to one node. Dropped, it is closed.
+pub struct Lease {
+    node: Rc<Node>,
+    protocol: Protocol,
+    talk: FramedRead<TcpStream, Replies>,
+    /// Keeps count of the worker's leases.
+    _share: Share,
+}
+
+/// One of the leases that a worker may have.
+struct Share(Rc<Cell<usize>>);
+
+impl Share {
+    fn of(taken: &Rc<Cell<usize>>, most: usize) -> Option<Self> {
+        (taken.get() < most).then(|| {
+            taken.set(taken.get() + 1);
+            Self(taken.clone())
+        })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+impl Lease {
+    /// The node, as it was dialled.
+    pub fn address(&self) -> &Rc<str> {
+        &self.node.address
+    }
+
+    /// Sends requests in one write.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn send(&mut self, requests: &[u8]) -> Result<(), LeaseError> {
+        self.talk.get_mut().write_all(requests).await.map_err(|error| self.lost(error.into()))
+    }
+
+    /// The next reply, or the next message that nobody asked for. Nothing is lost when this is dropped.
+    ///
+    /// # Errors
+    /// The connection is gone, or what comes is no reply.
+    pub async fn next(&mut self) -> Result<Bytes, LeaseError> {
+        let next = self.talk.next().await.unwrap_or(Err(Cause::Closed));
+        next.map_err(|cause| self.lost(cause))
+    }
+
+    /// Sends requests in one write and waits for `count` replies.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub async fn ask(&mut self, requests: &[u8], count: usize) -> Result<Vec<Bytes>, LeaseError> {
+        self.send(requests).await?;
+        let mut replies = Vec::new();
+        for _ in 0..count {
+            replies.push(self.next().await?);
+        }
+        Ok(replies)
+    }
+
+    fn lost(&self, cause: Cause) -> LeaseError {
+        LeaseError::Lost(format!("{}: {cause}", self.node.address))
+    }
+
+    /// Whether the node has said something, or closed the connection, while nobody used it.
+    fn is_stale(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = SockRef::from(self.talk.get_ref()).peek(&mut byte);
+        let silent = matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
+        !silent || !self.talk.read_buffer().is_empty()
+    }
+}
+
+impl Pool {
+    /// A connection to the owner of this slot. While the slot has none that can be reached, it waits as long as
+    /// a request may be held.
+    ///
+    /// # Errors
+    /// Too many are in use, or the slot is not served.
+    pub async fn lease(
+        self: &Rc<Self>,
+        slot: Slot,
+        protocol: Protocol,
+    ) -> Result<Lease, LeaseError> {
+        let started = self.clock().tick();
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let owner = self.routes.borrow().owner(slot).cloned();
+            let why = match owner {
+                Some(node) => match self.lease_of(&node, protocol).await? {
+                    Ok(lease) => return Ok(lease),
+                    Err(why) => why,
+                },
+                None => "no node serves the slot".to_owned(),
+            };
+            if self.clock().tick().saturating_sub(started) >= micros(self.parts.settings.hold_time)
+            {
+                return Err(LeaseError::NotServed(slot.index(), why));
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// A connection to the node of this address, as a redirection or the topology names it.
+    ///
+    /// # Errors
+    /// Too many are in use, or the node cannot be reached.
+    pub async fn lease_at(
+        self: &Rc<Self>,
+        address: &str,
+        protocol: Protocol,
+    ) -> Result<Lease, LeaseError> {
+        let node = self.node(address);
+        self.lease_of(&node, protocol).await?.map_err(LeaseError::Lost)
+    }
+
+    /// Takes a lease back for somebody else. It must carry no state, and owe no reply.
+    pub fn give_back(&self, lease: Lease) {
+        if !lease.is_stale() {
+            lease.node.clone().keep(lease, KEPT);
+        }
+    }
+
+    /// The inner error says why the node cannot be reached.
+    async fn lease_of(
+        self: &Rc<Self>,
+        node: &Rc<Node>,
+        protocol: Protocol,
+    ) -> Result<Result<Lease, String>, LeaseError> {
+        while let Some(lease) = node.kept(protocol) {
+            if !lease.is_stale() {
+                return Ok(Ok(lease));
+            }
+        }
+        let now = self.clock().now();
+        if let Some(why) = node.down(now) {
+            return Ok(Err(why.to_string()));
+        }
+        let share =
+            Share::of(&self.leases, self.parts.settings.leases).ok_or(LeaseError::NoneLeft)?;
+        let handshake = Handshake {
+            protocol,
+            credentials: self.credentials.clone(),
+            readonly: false,
+            timeout: self.parts.settings.connect_timeout,
+        };
+        match dial(&node.address, &handshake).await {
+            Ok(stream) => {
+                let talk = FramedRead::new(stream, Replies::new(REPLY_BYTES));
+                Ok(Ok(Lease { node: node.clone(), protocol, talk, _share: share }))
+            }
+            Err(error) => {
+                (self.parts.hint)(Hint { reason: Reason::Lost, node: &node.address });
+                Ok(Err(error.to_string()))
+            }
+        }
+    }
+}
+
+impl Lease {
+    /// The protocol that it speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+}

@@ -1,0 +1,169 @@
+//! The path of a request on one screen: look up, authorize, plan, send.
+//!
+//! Invariant: requests of one session that are under way were routed under one version of the slot table
+//! and none of them is being redirected or held; else the session pauses until all are settled. So what
+//! follows a request for the same slot never overtakes it.
+
+use bytes::Bytes;
+
+use crate::backend::{LARGE, Terms, Ticket};
+use crate::cluster::Slot;
+use crate::command::{Class, CommandSpec, Commands, Retry};
+use crate::merge::Merge;
+use crate::metrics::Family;
+use crate::resp::{Request, RequestParser};
+use crate::route::{KeyByKey, Plan, Split, plan};
+
+use super::conversation::{Conversation, Flow};
+use super::family::family;
+use super::local;
+use super::places::About;
+use super::steps;
+
+impl Conversation {
+    /// Serves one request; its reply, from here or from a node, leaves at its place in the order.
+    /// `whole` is the request's frame when it arrived in a buffer of its own.
+    pub(super) fn serve(
+        &mut self,
+        commands: &Commands,
+        request: Request<'_>,
+        whole: Option<&Bytes>,
+    ) -> Flow {
+        let flow = self.serve_wanted(commands, request, whole);
+        if flow == Flow::Wait {
+            // Then it pauses until all before it are settled.
+            self.asker.disturbed();
+        } else {
+            self.step_wanted();
+        }
+        flow
+    }
+
+    fn serve_wanted(
+        &mut self,
+        commands: &Commands,
+        request: Request<'_>,
+        whole: Option<&Bytes>,
+    ) -> Flow {
+        let spec = match commands.resolve(&request) {
+            Ok(spec) => spec,
+            Err(error) => return self.fail(Family::Other, error.line()),
+        };
+        self.client.ran(spec);
+        if !self.client.authenticated.get() && !local::before_login(spec) {
+            return self.fail(family(spec), "NOAUTH Authentication required.");
+        }
+        let plan = plan(spec, &request, self.worker.reach, &mut self.worker.positions.borrow_mut());
+        match plan {
+            Ok(Plan::Forward { slot, .. }) if self.replies.is_delicate(slot) => return Flow::Wait,
+            Ok(Plan::Forward { slot, several }) => {
+                let ticket = self.replies.expect(self.about(spec, &request));
+                if several {
+                    self.replies.mark_delicate(ticket, slot);
+                }
+                self.forward(ticket, self.terms(spec, Some(slot), &request), &request, whole);
+            }
+            Ok(Plan::Split(split)) if self.must_wait(&split) => return Flow::Wait,
+            Ok(Plan::Split(split)) => self.send_split(spec, &split, &request),
+            Ok(Plan::AnyNode) => {
+                let ticket = self.replies.expect(self.about(spec, &request));
+                self.forward(ticket, self.terms(spec, None, &request), &request, whole);
+            }
+            Ok(Plan::Steps) => return steps::begin(self, spec, &request),
+            Ok(Plan::Local) => return local::answer(self, spec, &request),
+            Err(error) => return self.fail(family(spec), error.to_string()),
+        }
+        Flow::Next
+    }
+
+    fn forward(&self, ticket: Ticket, terms: Terms, request: &Request<'_>, whole: Option<&Bytes>) {
+        match whole {
+            // An inline request's frame is not the bytes it came as.
+            Some(bytes) if bytes.len() >= LARGE && bytes.len() == request.frame().len() => {
+                self.worker.pool.send_bytes(terms, &self.asker, ticket, bytes.clone());
+            }
+            _ => self.worker.pool.send(terms, &self.asker, ticket, |out| {
+                out.extend_from_slice(request.frame());
+            }),
+        }
+    }
+
+    fn send_split(&self, spec: &CommandSpec, split: &Split, request: &Request<'_>) {
+        self.worker.metrics.request_split(split.parts().len());
+        let first = self.replies.expect_merge(self.about(spec, request), split.merge());
+        for part in split.parts().iter().filter(|part| part.keys() > 1) {
+            self.replies.mark_delicate(first, part.slot);
+        }
+        for (part, number) in split.parts().iter().zip(0..) {
+            let terms = self.terms(spec, Some(part.slot), request);
+            let ticket = Ticket { part: number, ..first };
+            self.worker
+                .pool
+                .send(terms, &self.asker, ticket, |out| split.write_part(request, part, out));
+        }
+    }
+
+    fn must_wait(&self, split: &Split) -> bool {
+        split.parts().iter().any(|part| self.replies.is_delicate(part.slot))
+    }
+
+    fn about(&self, spec: &CommandSpec, request: &Request<'_>) -> About {
+        About { family: family(spec), muted: self.is_muted(), size: request.frame().len() }
+    }
+
+    fn terms(&self, spec: &CommandSpec, slot: Option<Slot>, request: &Request<'_>) -> Terms {
+        let repeatable = match spec.retry_for(request) {
+            Retry::Read => true,
+            Retry::Idempotent => self.worker.gateway.settings.backend.retry_idempotent,
+            Retry::Never | Retry::Local => false,
+        };
+        let splittable = spec.class == Class::Split;
+        Terms { repeatable, splittable, ..Terms::new(slot, self.protocol) }
+    }
+
+    /// Sends what a node answered with TRYAGAIN again, key by key: a single key never gets it.
+    pub(super) fn send_divided(&self) {
+        for (ticket, bytes) in self.replies.take_divided() {
+            if self.divide(ticket, &bytes).is_none() {
+                self.asker.settle(
+                    ticket,
+                    b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n",
+                );
+            }
+        }
+    }
+
+    fn divide(&self, ticket: Ticket, bytes: &Bytes) -> Option<()> {
+        let commands = self.worker.commands();
+        let mut parser = RequestParser::new();
+        parser.parse(bytes, &self.worker.limits, true).ok()?;
+        let request = parser.request(bytes);
+        let spec = commands.resolve(&request).ok()?;
+        let keys = KeyByKey::of(spec, &request)?;
+        let slot = spec.keys.first(&request).and_then(|at| request.arg(at)).map(Slot::of);
+        let order = (0..keys.units()).collect();
+        let whole = || Merge::new(spec.merge, order, std::iter::once(keys.units()));
+        let tickets = self.replies.divide(ticket, whole)?;
+        for (ticket, unit) in tickets.zip(0..) {
+            let terms = self.terms(spec, slot, &request);
+            self.worker
+                .pool
+                .send(terms, &self.asker, ticket, |out| keys.write_unit(&request, unit, out));
+        }
+        Some(())
+    }
+
+    /// Sends the request to any primary, and rewrites its reply.
+    pub(super) fn ask_any(
+        &self,
+        spec: &CommandSpec,
+        request: &Request<'_>,
+        rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
+    ) {
+        let ticket = self.replies.expect_rewrite(self.about(spec, request), Box::new(rewrite));
+        let terms = self.terms(spec, None, request);
+        self.worker
+            .pool
+            .send(terms, &self.asker, ticket, |out| out.extend_from_slice(request.frame()));
+    }
+}

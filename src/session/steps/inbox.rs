@@ -1,0 +1,98 @@
+//! Where the replies to the steps of one request come in.
+
+use std::cell::RefCell;
+use std::future::poll_fn;
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+
+use crate::backend::{Asker, Ticket};
+
+/// Replies in the order of their requests; a ticket's place is the request's number.
+pub(super) struct Inbox {
+    state: RefCell<State>,
+}
+
+struct State {
+    replies: Vec<Vec<u8>>,
+    outstanding: usize,
+    /// Bytes that may still come.
+    room: usize,
+    /// More came: it was thrown away.
+    overflowed: bool,
+    waker: Option<Waker>,
+}
+
+impl Inbox {
+    /// For so many replies of at most so many bytes together.
+    pub(super) fn new(count: usize, most: usize) -> Self {
+        Self {
+            state: RefCell::new(State {
+                replies: vec![Vec::new(); count],
+                outstanding: count,
+                room: most,
+                overflowed: false,
+                waker: None,
+            }),
+        }
+    }
+
+    /// All replies; `None` when they were too large together.
+    pub(super) async fn replies(&self) -> Option<Vec<Vec<u8>>> {
+        poll_fn(|cx| {
+            let mut state = self.state.borrow_mut();
+            if state.outstanding == 0 {
+                return Poll::Ready(());
+            }
+            state.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        let mut state = self.state.borrow_mut();
+        (!state.overflowed).then(|| std::mem::take(&mut state.replies))
+    }
+}
+
+impl State {
+    fn keep(&mut self, ticket: Ticket, bytes: &[u8], end: bool) {
+        self.overflowed |= bytes.len() > self.room;
+        if self.overflowed {
+            self.replies.iter_mut().for_each(|reply| *reply = Vec::new());
+        } else if let Some(reply) = self.replies.get_mut(ticket.place as usize) {
+            self.room -= bytes.len();
+            reply.extend_from_slice(bytes);
+        }
+        if end {
+            self.outstanding = self.outstanding.saturating_sub(1);
+            if self.outstanding == 0
+                && let Some(waker) = self.waker.take()
+            {
+                waker.wake();
+            }
+        }
+    }
+}
+
+impl Asker for Inbox {
+    fn settle(&self, ticket: Ticket, reply: &[u8]) {
+        self.state.borrow_mut().keep(ticket, reply, true);
+    }
+
+    fn piece(&self, ticket: Ticket, piece: &[u8], end: bool) {
+        self.state.borrow_mut().keep(ticket, piece, end);
+    }
+
+    fn retract(&self, ticket: Ticket) -> bool {
+        let mut state = self.state.borrow_mut();
+        if let Some(reply) = state.replies.get_mut(ticket.place as usize) {
+            let gone = std::mem::take(reply).len();
+            state.room += gone;
+        }
+        true
+    }
+
+    /// No step is splittable.
+    fn split(&self, _: Ticket, _: Bytes) {}
+
+    fn disturbed(&self) {}
+}

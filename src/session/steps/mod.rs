@@ -1,0 +1,202 @@
+//! Requests that take several steps: several nodes are asked, or one after the other, and the gateway computes
+//! the reply.
+//!
+//! Each such command is an async function from a [`Call`] to the reply's bytes. It begins when everything that
+//! its client sent before is answered, and nothing that follows begins before it has ended, so its steps may
+//! use whatever connections they like. It runs to its end even when its client has left: a write of several
+//! steps is never abandoned in the middle.
+
+mod broadcast;
+mod call;
+mod inbox;
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::backend::{Asker, Terms, Ticket};
+use crate::cluster::Slot;
+use crate::command::{Class, CommandSpec};
+use crate::resp::{Protocol, ReplyError, Request, Value, write};
+
+use super::conversation::{Conversation, Flow};
+use super::family::family;
+use super::worker::Worker;
+
+use call::Call;
+use inbox::Inbox;
+
+/// Begins a request that takes several steps.
+pub(super) fn begin(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Flow {
+    if conversation.replies.unsettled() > 0 {
+        return Flow::Wait;
+    }
+    let steps = Steps::of(conversation);
+    let call = Call::of(spec, request, &steps.worker.limits);
+    conversation.answer_later(family(spec), async move {
+        let reply = match call {
+            Some(call) => perform(&steps, &call).await,
+            None => Err(Stop::Unexpected),
+        };
+        reply.unwrap_or_else(|stop| stop.line())
+    });
+    Flow::Next
+}
+
+async fn perform(steps: &Steps, call: &Call) -> Outcome {
+    match call.spec().class {
+        Class::AllMasters | Class::AllNodes => broadcast::perform(steps, call).await,
+        _ => Err(Stop::Unsupported(call.spec().wire_name())),
+    }
+}
+
+/// The reply's bytes, or why there is none.
+type Outcome = Result<Vec<u8>, Stop>;
+
+/// Why a request of several steps ends early. Nothing was written after it, unless the command's own text says so.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    /// A node's error, as received.
+    #[error("refused by a node")]
+    Node(Vec<u8>),
+    /// A reply of a kind that the node should not have given.
+    #[error("ERR unexpected reply from a node")]
+    Unexpected,
+    /// More than the gateway may hold for one request.
+    #[error("ERR cross-slot result too large for the gateway")]
+    TooLarge,
+    /// A part of the data has no owner.
+    #[error("CLUSTERDOWN The cluster is down")]
+    NotCovered,
+    /// An error of the command itself, as a server words it.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// Not there yet.
+    #[error("ERR command '{0}' is not supported by this version of the gateway")]
+    Unsupported(String),
+}
+
+impl From<ReplyError> for Stop {
+    fn from(_: ReplyError) -> Self {
+        Self::Unexpected
+    }
+}
+
+impl Stop {
+    /// The error as it goes on the wire.
+    fn line(self) -> Vec<u8> {
+        if let Self::Node(reply) = self {
+            return reply;
+        }
+        let mut line = Vec::new();
+        write::error(&mut line, self.to_string());
+        line
+    }
+}
+
+/// One request to one node.
+struct Step {
+    terms: Terms,
+    /// The node's address when it must be this one; else the terms' slot tells.
+    node: Option<Rc<str>>,
+    request: Vec<u8>,
+}
+
+impl Step {
+    /// Nothing happens twice when it is sent again.
+    fn repeatable(mut self) -> Self {
+        self.terms.repeatable = true;
+        self
+    }
+}
+
+/// Asks nodes on behalf of one request.
+struct Steps {
+    worker: Rc<Worker>,
+    protocol: Protocol,
+}
+
+impl Steps {
+    fn of(conversation: &Conversation) -> Self {
+        Self { worker: conversation.worker.clone(), protocol: conversation.protocol }
+    }
+
+    /// A request to the owner of a slot: `step(slot, &["GET", "key"])`.
+    fn step(&self, slot: Slot, words: &[impl AsRef<[u8]>]) -> Step {
+        let mut request = Vec::new();
+        write::command(&mut request, words);
+        self.raw(slot, request)
+    }
+
+    /// The same for a request that is encoded already.
+    fn raw(&self, slot: Slot, request: Vec<u8>) -> Step {
+        Step { terms: Terms::new(Some(slot), self.protocol), node: None, request }
+    }
+
+    /// A transaction in one slot: `MULTI`, these requests, `EXEC`. Its reply is EXEC's array; an error means
+    /// that nothing ran.
+    fn block(&self, slot: Slot, requests: &[Vec<u8>]) -> Step {
+        let mut request = Vec::new();
+        write::command(&mut request, &["MULTI"]);
+        requests.iter().for_each(|one| request.extend_from_slice(one));
+        write::command(&mut request, &["EXEC"]);
+        let mut step = self.raw(slot, request);
+        step.terms.before = requests.len() as u32 + 1;
+        step
+    }
+
+    /// A request to the node of this address, and to no other.
+    fn at_node(&self, address: &Rc<str>, request: Vec<u8>) -> Step {
+        Step { terms: Terms::new(None, self.protocol), node: Some(address.clone()), request }
+    }
+
+    /// One slot of every primary; asking it asks the primary.
+    fn shards(&self) -> Result<Vec<Slot>, Stop> {
+        self.worker.pool.shards().ok_or(Stop::NotCovered)
+    }
+
+    /// Takes all steps at once. The replies come in their order, errors among them.
+    ///
+    /// # Errors
+    /// The replies are too large together.
+    async fn ask_all(&self, steps: Vec<Step>) -> Result<Vec<Vec<u8>>, Stop> {
+        let most = self.worker.gateway.settings.routing.gathered_bytes;
+        let inbox = Rc::new(Inbox::new(steps.len(), most));
+        let asker: Rc<dyn Asker> = inbox.clone();
+        for (Step { terms, node, request }, place) in steps.into_iter().zip(0..) {
+            let (ticket, bytes) = (Ticket { place, part: 0 }, Bytes::from(request));
+            match node {
+                Some(node) => self.worker.pool.send_to(&node, terms, &asker, ticket, bytes),
+                None => self.worker.pool.send_bytes(terms, &asker, ticket, bytes),
+            }
+        }
+        inbox.replies().await.ok_or(Stop::TooLarge)
+    }
+
+    /// Takes all steps at once; the first error in their order ends the request.
+    async fn all(&self, steps: Vec<Step>) -> Result<Vec<Vec<u8>>, Stop> {
+        let mut replies = self.ask_all(steps).await?;
+        match replies.iter().position(|reply| is_error(reply)) {
+            Some(at) => Err(Stop::Node(replies.swap_remove(at))),
+            None => Ok(replies),
+        }
+    }
+
+    /// Takes one step; an error ends the request.
+    async fn one(&self, step: Step) -> Result<Vec<u8>, Stop> {
+        self.all(vec![step]).await?.pop().ok_or(Stop::Unexpected)
+    }
+}
+
+fn is_error(reply: &[u8]) -> bool {
+    matches!(reply.first(), Some(b'-' | b'!'))
+}
+
+/// The whole number that a reply is.
+fn integer(reply: &[u8]) -> Result<i64, Stop> {
+    Value::parse(reply)?.as_integer().ok_or(Stop::Unexpected)
+}
