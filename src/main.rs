@@ -5,7 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
+use slotway::admin;
 use slotway::config::{Flag, Mistakes, Settings, Sources};
 use slotway::launch::{self, LaunchError};
 use slotway::runtime;
@@ -26,6 +28,8 @@ enum Command {
     Serve(Serve),
     /// Read a settings file and report every mistake with its place.
     Check(Check),
+    /// Ask a running gateway whether it is ready; the exit status tells a container's health check.
+    Probe(Probe),
     /// Become a server that ends with the process that started it.
     #[command(hide = true)]
     NodeExec(NodeExec),
@@ -72,6 +76,19 @@ struct Check {
     /// Try the cluster as well: dial each node, authenticate, ask for its state.
     #[arg(long)]
     connect: bool,
+}
+
+#[derive(Args)]
+struct Probe {
+    /// Its address for /healthz and /readyz [default: 127.0.0.1:9121, or what the settings say].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    admin: Option<String>,
+    /// Its settings file.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Ask only whether it is alive.
+    #[arg(long)]
+    alive: bool,
 }
 
 #[derive(Args)]
@@ -130,6 +147,7 @@ fn run(command: Command) -> anyhow::Result<()> {
             runtime::serve(settings)
         }
         Command::Check(check) => check.run(),
+        Command::Probe(probe) => probe.run(),
         Command::NodeExec(node) => Err(launch::exec_node(&node.server, node.arguments).into()),
     }
 }
@@ -166,6 +184,22 @@ impl Gateway {
             flags: given.collect(),
             needs_nodes: false,
         }
+    }
+}
+
+impl Probe {
+    fn run(self) -> anyhow::Result<()> {
+        let gateway =
+            Gateway { listen: None, admin: self.admin, workers: None, config: self.config };
+        let address = gateway.sources(&[]).load()?.admin.address;
+        let path = if self.alive { "/healthz" } else { "/readyz" };
+        let answer = admin::probe(address, path)
+            .with_context(|| format!("no answer from {address} (admin.address)"))?;
+        if !answer.ok {
+            bail!("{}", answer.body);
+        }
+        writeln!(std::io::stdout(), "{}", answer.body)?;
+        Ok(())
     }
 }
 

@@ -35,7 +35,7 @@ fn in_file(text: &str) -> (tempfile::TempDir, String) {
 #[test]
 fn help_lists_what_scripts_rely_on() {
     for (arguments, expected) in [
-        (&["--help"][..], &["up", "serve", "check", "--version"][..]),
+        (&["--help"][..], &["up", "serve", "check", "probe", "--version"][..]),
         (
             &["up", "--help"],
             &[
@@ -67,6 +67,7 @@ fn help_lists_what_scripts_rely_on() {
             ],
         ),
         (&["check", "--help"], &["--config <FILE>", "--connect"]),
+        (&["probe", "--help"], &["--admin <ADDRESS:PORT>", "--config <FILE>", "--alive"]),
     ] {
         let ran = slotway(arguments, &[]);
         assert_eq!(ran.status, Some(0), "{arguments:?}");
@@ -141,6 +142,18 @@ fn check_connect_needs_nodes() {
     let expected =
         "no cluster is named: set `cluster.nodes` or give `serve` a `--node HOST:PORT`\n";
     assert_eq!((ran.status, ran.err.as_str()), (Some(2), expected));
+}
+
+#[test]
+fn probe_without_a_gateway_fails() {
+    for variables in [&[][..], &[("SLOTWAY_ADMIN__ADDRESS", "127.0.0.1:2")]] {
+        let flag = ["probe", "--admin", "127.0.0.1:1"];
+        let (arguments, port) = if variables.is_empty() { (&flag[..], 1) } else { (&flag[..1], 2) };
+        let ran = slotway(arguments, variables);
+        let expected = format!("slotway: no answer from 127.0.0.1:{port} (admin.address): ");
+        assert!(ran.err.starts_with(&expected), "{}", ran.err);
+        assert_eq!((ran.status, ran.out.as_str()), (Some(1), ""));
+    }
 }
 
 #[test]

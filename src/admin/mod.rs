@@ -3,6 +3,7 @@
 //! It runs on the control thread and is bounded in every direction, so that nobody who can reach
 //! the port can take more than a little memory and 64 connections.
 
+mod probe;
 mod readiness;
 mod routes;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
+pub use probe::{Answer, probe};
 pub use readiness::{Readiness, Verdict};
 
 /// Connections served at once; the next ones wait until one of these ends.

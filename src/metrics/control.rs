@@ -19,6 +19,7 @@ pub(super) struct Control {
     topology_refreshed_at: Gauge,
     reloads: IntCounter,
     reload_failures: IntCounter,
+    sessions_limit: IntGauge,
     ready: IntGauge,
     draining: IntGauge,
 }
@@ -70,6 +71,10 @@ impl Control {
             )?,
             reloads: reloads.with_label_values(&["ok"]),
             reload_failures: reloads.with_label_values(&["error"]),
+            sessions_limit: gauge(
+                "slotway_sessions_limit",
+                "Client connections that may be open at once.",
+            )?,
             ready: gauge("slotway_ready", "Whether the gateway says that it is ready.")?,
             draining: gauge("slotway_draining", "Whether the gateway is about to leave.")?,
         })
@@ -102,6 +107,11 @@ impl Metrics {
     /// The settings were read again; `ok` when they are in use now.
     pub fn settings_reloaded(&self, ok: bool) {
         if ok { &self.control.reloads } else { &self.control.reload_failures }.inc();
+    }
+
+    /// So many clients may be connected at once.
+    pub fn sessions_limited(&self, sessions: usize) {
+        self.control.sessions_limit.set(signed(sessions));
     }
 
     /// What `/readyz` says.

@@ -284,6 +284,7 @@ fn control_events_are_shown() {
     metrics.settings_reloaded(true);
     metrics.settings_reloaded(false);
     metrics.settings_reloaded(false);
+    metrics.sessions_limited(5_000);
     metrics.ready(true);
     metrics.draining(true);
     let after = scrape(&metrics);
@@ -299,6 +300,7 @@ fn control_events_are_shown() {
         ("slotway_topology_refreshes_total{result=\"error\"}", 1.0),
         ("slotway_settings_reloads_total{result=\"ok\"}", 1.0),
         ("slotway_settings_reloads_total{result=\"error\"}", 2.0),
+        ("slotway_sessions_limit", 5_000.0),
         ("slotway_ready", 1.0),
         ("slotway_draining", 1.0),
     ]);

@@ -56,6 +56,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
         .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
 
     let metrics = Metrics::new(workers(&settings))?;
+    metrics.sessions_limited(settings.limits.max_clients);
     let readiness = Arc::new(Readiness::new(settings.admin.ready_share));
     let snapshot = Arc::new(ArcSwap::from_pointee(Topology::empty()));
     let (changed, changes) = watch::channel(0);

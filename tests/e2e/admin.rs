@@ -1,5 +1,7 @@
 //! The admin port: metrics that a scraper can read, and two questions with yes or no.
 
+use std::process::Command;
+
 use crate::harness::{Act, Cluster, FakeCluster, Gateway, wait_for};
 
 #[test]
@@ -69,4 +71,25 @@ pub(crate) fn samples(body: &str, family: &str) -> Vec<f64> {
         .lines()
         .filter(|line| line.strip_prefix(family).is_some_and(|rest| rest.starts_with([' ', '{'])));
     of_family.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect()
+}
+
+#[test]
+fn probe_asks_whether_the_gateway_is_ready() {
+    let probe = |gateway: &Gateway, more: &[&str]| {
+        let admin = gateway.admin().to_string();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_slotway"));
+        command.args(["probe", "--admin", &admin]).args(more).env_clear().output().unwrap()
+    };
+    let ready = Gateway::before(Cluster::shared()).start();
+    let answer = probe(&ready, &[]);
+    assert!(answer.status.success(), "{answer:?}");
+    assert!(String::from_utf8_lossy(&answer.stdout).contains("\"ready\":true"), "{answer:?}");
+
+    let nobody = crate::harness::local(crate::harness::free_port());
+    let unready = Gateway::before_nodes(&[nobody]).start_unready();
+    wait_for("the admin port", || probe(&unready, &["--alive"]).status.success());
+    let answer = probe(&unready, &[]);
+    assert_eq!(answer.status.code(), Some(1), "{answer:?}");
+    let why = String::from_utf8_lossy(&answer.stderr).into_owned();
+    assert!(why.contains("0 of 16384 slots are covered"), "{why}");
 }

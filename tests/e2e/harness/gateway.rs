@@ -55,6 +55,10 @@ impl Gateway {
         self.clients
     }
 
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.clients)
     }
