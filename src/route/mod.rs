@@ -25,6 +25,8 @@ pub enum Plan {
     AnyNode,
     /// Ask several nodes, or one after the other, and compute the reply.
     Steps,
+    /// MULTI, EXEC and their like: the session's own.
+    Transaction,
     /// The gateway answers.
     Local,
 }
@@ -73,7 +75,8 @@ pub fn plan(
         Class::Local => Ok(Plan::Local),
         Class::Refused => Err(spec.refused().into()),
         Class::AllMasters | Class::AllNodes | Class::Cursor => Ok(Plan::Steps),
-        Class::PubSub | Class::Transaction => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::Transaction => Ok(Plan::Transaction),
+        Class::PubSub => Err(RouteError::Unsupported(spec.wire_name())),
     }
 }
 

@@ -15,6 +15,7 @@ mod places;
 mod replies;
 mod serve;
 mod steps;
+mod transaction;
 mod worker;
 
 use std::pin::Pin;

@@ -93,6 +93,8 @@ pub struct Worker {
     pub(super) reach: Cross,
     /// Working memory for key positions.
     pub(super) positions: RefCell<Vec<u32>>,
+    /// That a transaction over several slots is not atomic was logged.
+    pub(super) told_of_spread: Cell<bool>,
     draining: Cell<bool>,
 }
 
@@ -125,6 +127,7 @@ impl Worker {
             limits,
             reach,
             positions: RefCell::default(),
+            told_of_spread: Cell::new(false),
             draining: Cell::new(false),
         })
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::backend::{Asker, Ticket};
 
 /// Replies in the order of their requests; a ticket's place is the request's number.
-pub(super) struct Inbox {
+pub(in crate::session) struct Inbox {
     state: RefCell<State>,
 }
 
@@ -25,7 +25,7 @@ struct State {
 
 impl Inbox {
     /// For so many replies of at most so many bytes together.
-    pub(super) fn new(count: usize, most: usize) -> Self {
+    pub(in crate::session) fn new(count: usize, most: usize) -> Self {
         Self {
             state: RefCell::new(State {
                 replies: vec![Vec::new(); count],
@@ -38,7 +38,7 @@ impl Inbox {
     }
 
     /// All replies; `None` when they were too large together.
-    pub(super) async fn replies(&self) -> Option<Vec<Vec<u8>>> {
+    pub(in crate::session) async fn replies(&self) -> Option<Vec<Vec<u8>>> {
         poll_fn(|cx| {
             let mut state = self.state.borrow_mut();
             if state.outstanding == 0 {

@@ -14,7 +14,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{Asker, Terms, Ticket};
+use crate::backend::{ABORTED, Asker, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec};
 use crate::resp::{Protocol, ReplyError, Request, Value, write};
@@ -24,7 +24,8 @@ use super::family::family;
 use super::worker::Worker;
 
 use call::Call;
-use inbox::Inbox;
+
+pub(super) use inbox::Inbox;
 
 /// Begins a request that takes several steps.
 pub(super) fn begin(
@@ -45,6 +46,25 @@ pub(super) fn begin(
         reply.unwrap_or_else(|stop| stop.line())
     });
     Flow::Next
+}
+
+/// Asks any primary, and rewrites its reply, for one who wants the reply for itself.
+pub(super) fn ask_any(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+    rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
+) {
+    let (steps, request) = (Steps::of(conversation), request.frame().to_vec());
+    conversation.answer_later(family(spec), async move {
+        let step = Step { terms: Terms::new(None, steps.protocol), node: None, request };
+        let mut reply = Vec::new();
+        match steps.ask_all(vec![step.repeatable()]).await.as_deref() {
+            Ok([found]) => rewrite(found, &mut reply),
+            _ => reply = Stop::TooLarge.line(),
+        }
+        reply
+    });
 }
 
 async fn perform(steps: &Steps, call: &Call) -> Outcome {
@@ -90,7 +110,9 @@ impl Stop {
     /// The error as it goes on the wire.
     fn line(self) -> Vec<u8> {
         if let Self::Node(reply) = self {
-            return reply;
+            // Its client knows of no transaction.
+            let reason = reply.strip_prefix(ABORTED).map(|reason| [b"-", reason].concat());
+            return reason.unwrap_or(reply);
         }
         let mut line = Vec::new();
         write::error(&mut line, self.to_string());
