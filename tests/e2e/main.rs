@@ -23,3 +23,5 @@ mod nonsense;
 mod order;
 mod protocol;
 mod redirect;
+mod transaction;
+mod transaction_faults;
