@@ -5,7 +5,9 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use slotway::command::{Commands, Cross};
 use slotway::resp::{Limits, RequestParser, write};
-use slotway::route::{Plan, Split, plan};
+use slotway::route::{Plan, Reach, Split, plan};
+
+const REACH: Reach = Reach { cross: Cross::Store, sort_patterns: false };
 
 /// Calls `then` with the parsed request of these words.
 fn with_request(words: &[String], then: impl FnOnce(&slotway::resp::Request<'_>)) {
@@ -36,7 +38,7 @@ fn planning(c: &mut Criterion) {
             let spec = commands.resolve(request).expect("a known command");
             let mut positions = Vec::new();
             group.bench_function(*name, |b| {
-                b.iter(|| plan(spec, black_box(request), Cross::Store, &mut positions));
+                b.iter(|| plan(spec, black_box(request), REACH, &mut positions));
             });
         });
     }
@@ -51,7 +53,7 @@ fn splitting(c: &mut Criterion) {
         with_request(&words, |request| {
             let spec = commands.resolve(request).expect("a known command");
             let mut positions = Vec::new();
-            let Ok(Plan::Split(split)) = plan(spec, request, Cross::Store, &mut positions) else {
+            let Ok(Plan::Split(split)) = plan(spec, request, REACH, &mut positions) else {
                 panic!("keys in many slots are split")
             };
             let mut out = Vec::new();

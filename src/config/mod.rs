@@ -120,6 +120,11 @@ settings! {
         transactions: Transactions = Transactions::PerSlot, OneOf;
         /// Most bytes of the parts of one request that the gateway computes with.
         gathered_bytes: usize = 64 * MIB, Bytes(KIB..=TIB);
+        /// Most elements that the gateway computes with for one request.
+        gathered_elements: usize = 1_000_000, Count(1..=1_000_000_000);
+        /// Whether `SORT` may look at other keys, named by `BY` and `GET` patterns. Each key is asked for, so
+        /// it takes as many requests as there are elements.
+        sort_patterns: bool = false, Truth;
     }
 
     /// Who may connect.

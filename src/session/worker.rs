@@ -12,9 +12,10 @@ use slab::Slab;
 use crate::backend::{Clock, Pool, Scratch, micros};
 use crate::cluster::Software;
 use crate::command::{Commands, Cross};
-use crate::config::{CrossSlot, Limits, Settings};
+use crate::config::{CrossSlot, Limits, Routing, Settings};
 use crate::metrics::{Metrics, Rejection, WorkerMetrics};
 use crate::resp;
+use crate::route::Reach;
 
 use super::client::Client;
 use super::colleagues::Colleagues;
@@ -90,7 +91,7 @@ pub struct Worker {
     pub(super) commands: RefCell<Arc<Commands>>,
     pub(super) clients: RefCell<Slab<Rc<Client>>>,
     pub(super) limits: resp::Limits,
-    pub(super) reach: Cross,
+    pub(super) reach: Reach,
     /// Working memory for key positions.
     pub(super) positions: RefCell<Vec<u32>>,
     /// That a transaction over several slots is not atomic was logged.
@@ -114,7 +115,7 @@ impl Worker {
             line_bytes: limits.inline_bytes,
             request_bytes: limits.request_bytes,
         };
-        let reach = reach(gateway.settings.routing.cross_slot);
+        let reach = reach(&gateway.settings.routing);
         Rc::new(Self {
             gateway,
             pool,
@@ -181,12 +182,13 @@ impl Worker {
 }
 
 /// The setting in the words of the commands' rows.
-fn reach(setting: CrossSlot) -> Cross {
-    match setting {
+fn reach(settings: &Routing) -> Reach {
+    let cross = match settings.cross_slot {
         CrossSlot::Off => Cross::Never,
         CrossSlot::Split => Cross::Split,
         CrossSlot::Gather => Cross::Gather,
         CrossSlot::Store => Cross::Store,
         CrossSlot::Move => Cross::Move,
-    }
+    };
+    Reach { cross, sort_patterns: settings.sort_patterns }
 }
