@@ -70,8 +70,9 @@
 //!
 //! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
 //! workers); "look at the topology" (worker to control, bounded); questions about all clients (worker to
-//! worker, bounded); metrics (atomics with one writer each); the word to drain. No locks on the request path,
-//! no global state.
+//! worker, bounded); metrics (atomics with one writer each); the word to drain; the replies of a large
+//! computation over slots (worker to a thread for it, and the result back). No locks on the request path, no
+//! global state.
 //!
 //! # Where the code taught better than the plan
 //!

@@ -16,6 +16,8 @@ mod corpus;
 mod differential;
 mod drain;
 mod faults;
+mod gather;
+mod gather_calls;
 mod harness;
 mod hostile;
 mod load;

@@ -8,6 +8,9 @@ use bytes::Bytes;
 
 use crate::backend::{Asker, Ticket};
 
+/// What a step gets whose keys stand on both sides of a migration, when it can be split by key.
+pub(super) const TRY_AGAIN: &[u8] = b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+
 /// Replies in the order of their requests; a ticket's place is the request's number.
 pub(in crate::session) struct Inbox {
     state: RefCell<State>,
@@ -91,8 +94,10 @@ impl Asker for Inbox {
         true
     }
 
-    /// No step is splittable.
-    fn split(&self, _: Ticket, _: Bytes) {}
+    /// Who asked asks again, key by key.
+    fn split(&self, ticket: Ticket, _: Bytes) {
+        self.state.borrow_mut().keep(ticket, TRY_AGAIN, true);
+    }
 
     fn disturbed(&self) {}
 }

@@ -8,7 +8,20 @@
 
 mod broadcast;
 mod call;
+mod computed;
+mod copy;
+mod gather;
+mod geo;
+mod hyperloglogs;
 mod inbox;
+mod ranges;
+mod sequence;
+mod sets;
+mod sort;
+mod sorted_sets;
+mod store;
+mod streams;
+mod strings;
 
 use std::rc::Rc;
 
@@ -70,6 +83,9 @@ pub(super) fn ask_any(
 async fn perform(steps: &Steps, call: &Call) -> Outcome {
     match call.spec().class {
         Class::AllMasters | Class::AllNodes => broadcast::perform(steps, call).await,
+        Class::Sequence => sequence::perform(steps, call).await,
+        Class::Gather | Class::Store => computed::perform(steps, call).await,
+        Class::Block if !call.spec().blocks(&call.request()) => streams::perform(steps, call).await,
         _ => Err(Stop::Unsupported(call.spec().wire_name())),
     }
 }
@@ -95,6 +111,9 @@ enum Stop {
     /// An error of the command itself, as a server words it.
     #[error("{0}")]
     Refused(&'static str),
+    /// The same, with something of the request in it.
+    #[error("{0}")]
+    Command(String),
     /// Not there yet.
     #[error("ERR command '{0}' is not supported by this version of the gateway")]
     Unsupported(String),
