@@ -1,15 +1,8 @@
-//! Many partial replies become one: by a policy of their command ([`Merge`]), or by computing what a single
-//! server would have computed ([`set`], [`scored`], [`hyperloglog`] and the others).
+//! Many partial replies become one.
 
-pub mod bits;
-pub mod geo;
-pub mod hyperloglog;
-pub mod lcs;
-pub mod score;
-pub mod scored;
-pub mod set;
-pub mod sort;
-pub mod streams;
+pub mod info;
+mod memory;
+pub mod report;
 
 use std::ops::Range;
 use std::rc::Rc;
@@ -50,17 +43,6 @@ pub enum ResponsePolicy {
     Special,
 }
 
-/// Why parts do not become a reply. `Display` is the line that the client gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MergeError {
-    /// A reply of a kind that the node should not have given.
-    #[error("ERR unexpected reply from a node")]
-    Unexpected,
-    /// A value that the command cannot compute with, in the server's words.
-    #[error("{0}")]
-    Value(&'static str),
-}
-
 /// The part of a split request that a reply belongs to.
 #[derive(Clone, Copy, Debug)]
 struct Part {
@@ -78,6 +60,10 @@ enum Sum {
     Integer(i64),
     /// A minimum of integers.
     Least(i64),
+    /// A minimum for each place in arrays of the same length, once there is one.
+    LeastEach(Option<Vec<i64>>),
+    /// Elements one after the other: how many, and their bytes.
+    List { count: usize, bytes: Vec<u8> },
     /// Every unit's element: a range of `bytes`, empty until its part is there.
     Elements { bytes: Vec<u8>, ranges: Vec<Range<u32>> },
 }
@@ -92,8 +78,11 @@ pub struct Merge {
     parts: Vec<Part>,
     outstanding: u32,
     sum: Sum,
-    /// The error of the part whose first key came first in the request.
-    error: Option<(u32, Vec<u8>)>,
+    /// One success is enough.
+    one_is_enough: bool,
+    /// The error of the part whose first key came first in the request; where one success is enough, the one that
+    /// says most.
+    error: Option<((u8, u32), Vec<u8>)>,
     /// Some part succeeded, so an error leaves a change half done.
     succeeded: bool,
     /// Replies that arrive in pieces, by part.
@@ -118,13 +107,25 @@ impl Merge {
         let sum = match policy {
             ResponsePolicy::Sum => Sum::Integer(0),
             ResponsePolicy::Min => Sum::Least(i64::MAX),
+            // Of 0 and 1, the least is the conjunction.
+            ResponsePolicy::MinEach | ResponsePolicy::LogicalAnd => Sum::LeastEach(None),
+            ResponsePolicy::Concat => Sum::List { count: 0, bytes: Vec::new() },
             ResponsePolicy::Positions => {
                 Sum::Elements { bytes: Vec::new(), ranges: vec![0..0; order.len()] }
             }
             _ => Sum::First(Vec::new()),
         };
         let outstanding = parts.len() as u32;
-        Self { order, parts, outstanding, sum, error: None, succeeded: false, pieces: Vec::new() }
+        Self {
+            order,
+            parts,
+            outstanding,
+            sum,
+            one_is_enough: policy == ResponsePolicy::OneSucceeded,
+            error: None,
+            succeeded: false,
+            pieces: Vec::new(),
+        }
     }
 
     /// Takes a part's whole reply. True: it was the last one.
@@ -177,18 +178,29 @@ impl Merge {
 
     /// Whether an error hides parts that succeeded.
     pub fn is_partial(&self) -> bool {
-        self.succeeded && self.error.is_some()
+        self.succeeded && self.error.is_some() && !self.one_is_enough
     }
 
     /// Writes the reply.
     pub fn write(&self, out: &mut Vec<u8>) {
-        if let Some((_, error)) = &self.error {
+        if let Some((_, error)) = &self.error
+            && !(self.one_is_enough && self.succeeded)
+        {
             out.extend_from_slice(error);
             return;
         }
         match &self.sum {
             Sum::First(reply) => out.extend_from_slice(reply),
             Sum::Integer(number) | Sum::Least(number) => write::integer(out, *number),
+            Sum::LeastEach(numbers) => {
+                let numbers = numbers.as_deref().unwrap_or_default();
+                write::array(out, numbers.len());
+                numbers.iter().for_each(|number| write::integer(out, *number));
+            }
+            Sum::List { count, bytes } => {
+                write::array(out, *count);
+                out.extend_from_slice(bytes);
+            }
             Sum::Elements { bytes, ranges } => {
                 out.reserve(bytes.len() + 16);
                 write::array(out, ranges.len());
@@ -203,8 +215,9 @@ impl Merge {
     fn fail(&mut self, units: Range<usize>, error: &[u8]) {
         let first =
             self.order.get(units).and_then(|units| units.iter().min()).copied().unwrap_or_default();
-        if self.error.as_ref().is_none_or(|(known, _)| first < *known) {
-            self.error = Some((first, error.to_vec()));
+        let order = (if self.one_is_enough { rank(error) } else { 0 }, first);
+        if self.error.as_ref().is_none_or(|(known, _)| order < *known) {
+            self.error = Some((order, error.to_vec()));
         }
     }
 
@@ -221,6 +234,25 @@ impl Merge {
             Sum::Least(least) => {
                 reply::integer(reply).map(|number| *least = number.min(*least)).is_some()
             }
+            Sum::LeastEach(numbers) => match (integers(reply), numbers) {
+                (Some(found), numbers @ None) => {
+                    *numbers = Some(found);
+                    true
+                }
+                (Some(found), Some(numbers)) if found.len() == numbers.len() => {
+                    numbers.iter_mut().zip(found).for_each(|(least, one)| *least = one.min(*least));
+                    true
+                }
+                _ => false,
+            },
+            Sum::List { count, bytes } => {
+                let Some(elements) = reply::elements(reply) else { return false };
+                for element in elements {
+                    *count += 1;
+                    bytes.extend_from_slice(element);
+                }
+                true
+            }
             Sum::Elements { bytes, ranges } => {
                 let units = self.order.get(units).unwrap_or_default();
                 let Some(elements) = reply::elements(reply) else { return false };
@@ -235,6 +267,22 @@ impl Merge {
                 placed == units.len()
             }
         }
+    }
+}
+
+/// The numbers in an array of integers.
+fn integers(reply: &[u8]) -> Option<Vec<i64>> {
+    reply::elements(reply)?.map(reply::integer).collect()
+}
+
+/// How little an error of `SCRIPT KILL` says: that nothing runs on one node says least.
+fn rank(error: &[u8]) -> u8 {
+    let is = |code: &str| error.get(1..).is_some_and(|text| text.starts_with(code.as_bytes()));
+    match () {
+        () if is("UNKILLABLE ") => 0,
+        () if is("BUSY ") => 1,
+        () if is("NOTBUSY ") => 3,
+        () => 2,
     }
 }
 
@@ -270,6 +318,59 @@ mod tests {
             ":3\r\n"
         );
         assert_eq!(merged(ResponsePolicy::Min, &[0, 1], &[(1, ":1\r\n"), (1, ":0\r\n")]), ":0\r\n");
+    }
+
+    #[test]
+    fn arrays_are_joined_or_compared() {
+        let lists = [(1, "*2\r\n$1\r\na\r\n$1\r\nb\r\n"), (1, "*0\r\n"), (1, "*1\r\n$1\r\nc\r\n")];
+        assert_eq!(
+            merged(ResponsePolicy::Concat, &[0, 1, 2], &lists),
+            "*3\r\n$1\r\nc\r\n$1\r\na\r\n$1\r\nb\r\n"
+        );
+        let table = [
+            (
+                ResponsePolicy::LogicalAnd,
+                "*2\r\n:1\r\n:1\r\n",
+                "*2\r\n:0\r\n:1\r\n",
+                "*2\r\n:0\r\n:1\r\n",
+            ),
+            (
+                ResponsePolicy::MinEach,
+                "*2\r\n:1\r\n:0\r\n",
+                "*2\r\n:0\r\n:3\r\n",
+                "*2\r\n:0\r\n:0\r\n",
+            ),
+            (
+                ResponsePolicy::MinEach,
+                "*1\r\n:1\r\n",
+                "*2\r\n:0\r\n:3\r\n",
+                "-ERR unexpected reply from a node\r\n",
+            ),
+            (
+                ResponsePolicy::LogicalAnd,
+                "*1\r\n:1\r\n",
+                "*1\r\n+OK\r\n",
+                "-ERR unexpected reply from a node\r\n",
+            ),
+        ];
+        for (policy, one, other, expected) in table {
+            assert_eq!(merged(policy, &[0, 1], &[(1, one), (1, other)]), expected);
+        }
+    }
+
+    #[test]
+    fn one_success_is_enough() {
+        let table = [
+            (["+OK\r\n", "-NOTBUSY no\r\n", "-UNKILLABLE x\r\n"], "+OK\r\n"),
+            (["-NOTBUSY no\r\n", "-UNKILLABLE x\r\n", "-BUSY y\r\n"], "-UNKILLABLE x\r\n"),
+            (["-NOTBUSY no\r\n", "-ERR z\r\n", "-BUSY y\r\n"], "-BUSY y\r\n"),
+            (["-NOTBUSY no\r\n", "-ERR z\r\n", "-NOTBUSY no\r\n"], "-ERR z\r\n"),
+            (["-NOTBUSY no\r\n", "-NOTBUSY no\r\n", "-NOTBUSY no\r\n"], "-NOTBUSY no\r\n"),
+        ];
+        for (replies, expected) in table {
+            let parts = replies.map(|reply| (1, reply));
+            assert_eq!(merged(ResponsePolicy::OneSucceeded, &[0, 1, 2], &parts), expected);
+        }
     }
 
     #[test]
