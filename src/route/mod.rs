@@ -1,11 +1,15 @@
 //! A request becomes a plan: which slot, which parts. Names slots, knows no connections.
 
+mod cursor;
+mod pattern;
 mod split;
 
 use crate::cluster::Slot;
 use crate::command::{Availability, Class, CommandError, CommandSpec, Cross};
 use crate::resp::Request;
 
+pub use cursor::{Cursor, CursorError, Itinerary, Visit};
+pub use pattern::pattern_slot;
 pub use split::{KeyByKey, Split, SplitPart};
 
 /// What is to be done with a request.
@@ -25,8 +29,6 @@ pub enum Plan {
     AnyNode,
     /// Ask several nodes, or one after the other, and compute the reply.
     Steps,
-    /// MULTI, EXEC and their like: the session's own.
-    Transaction,
     /// The gateway answers.
     Local,
 }
@@ -45,23 +47,15 @@ pub enum RouteError {
     Unsupported(String),
 }
 
-/// How far a request may go, as the settings say.
-#[derive(Clone, Copy, Debug)]
-pub struct Reach {
-    /// How far commands may go across slots.
-    pub cross: Cross,
-    /// Whether patterns of `SORT` may name other keys.
-    pub sort_patterns: bool,
-}
-
 /// Keyless scripts run on one steady primary, so that their results repeat: the owner of this slot.
 const STEADY: u16 = 0;
 
-/// Decides what to do with a request. `positions` is working memory.
+/// Decides what to do with a request. `reach` is how far commands may go across slots; `positions` is
+/// working memory.
 pub fn plan(
     spec: &CommandSpec,
     request: &Request<'_>,
-    reach: Reach,
+    reach: Cross,
     positions: &mut Vec<u32>,
 ) -> Result<Plan, RouteError> {
     if spec.default == Availability::Off {
@@ -70,7 +64,7 @@ pub fn plan(
     match spec.class {
         Class::Keyed if spec.cross == Cross::Never => Ok(one_key(spec, request)),
         Class::Block if spec.blocks(request) => Err(RouteError::Unsupported(spec.wire_name())),
-        Class::Script if spec.keys.is_none() => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::Script if spec.keys.is_none() => Ok(Plan::Steps),
         Class::Keyed
         | Class::Split
         | Class::Sequence
@@ -83,8 +77,7 @@ pub fn plan(
         Class::Local => Ok(Plan::Local),
         Class::Refused => Err(spec.refused().into()),
         Class::AllMasters | Class::AllNodes | Class::Cursor => Ok(Plan::Steps),
-        Class::Transaction => Ok(Plan::Transaction),
-        Class::PubSub => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::PubSub | Class::Transaction => Err(RouteError::Unsupported(spec.wire_name())),
     }
 }
 
@@ -97,7 +90,7 @@ fn one_key(spec: &CommandSpec, request: &Request<'_>) -> Plan {
 fn keyed(
     spec: &CommandSpec,
     request: &Request<'_>,
-    reach: Reach,
+    reach: Cross,
     positions: &mut Vec<u32>,
 ) -> Result<Plan, RouteError> {
     if spec.keys.positions(request, positions).is_err() {
@@ -109,12 +102,6 @@ fn keyed(
         return Ok(if spec.class == Class::Script { steady } else { Plan::AnyNode });
     };
     if slots.all(|slot| slot == first) {
-        let looks_elsewhere = reach.sort_patterns
-            && matches!(spec.class, Class::Gather | Class::Store)
-            && spec.reads_patterns(request);
-        if looks_elsewhere {
-            return Ok(Plan::Steps);
-        }
         return Ok(Plan::Forward { slot: first, several: positions.len() > 1 });
     }
     match spec.cross_for(request) {
@@ -134,6 +121,6 @@ fn steady() -> Slot {
     Slot::new(STEADY).unwrap_or(Slot::of(b""))
 }
 
-fn reach_covers(reach: Reach, wanted: Cross) -> bool {
-    reach.cross as u8 >= wanted as u8
+fn reach_covers(reach: Cross, wanted: Cross) -> bool {
+    reach as u8 >= wanted as u8
 }
