@@ -15,6 +15,7 @@ mod pipeline;
 mod pool;
 mod redirect;
 mod routes;
+mod standing;
 mod upkeep;
 
 use std::cell::RefCell;
@@ -23,7 +24,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 pub use clock::{Clock, Micros, micros};
-pub use lease::{Detour, Lease, LeaseError};
+pub use lease::{Lease, LeaseError};
 pub use pool::{Hint, Pool, PoolParts, Reason};
 
 use crate::cluster::Slot;
@@ -31,9 +32,6 @@ use crate::resp::Protocol;
 
 /// Requests and replies from this size on are not copied together with small ones.
 pub const LARGE: usize = 16 << 10;
-
-/// The servers' own beginning of an error that says why a transaction was not run.
-pub const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
 /// A buffer that belongs to the worker: whoever has the turn reads its socket into it.
 pub type Scratch = Rc<RefCell<Box<[u8]>>>;
@@ -49,17 +47,26 @@ pub struct Terms {
     pub repeatable: bool,
     /// Whether the asker splits it by key when a node says TRYAGAIN.
     pub splittable: bool,
-    /// A block, `MULTI` to `EXEC` or `DISCARD`: so many replies come before the one that counts. One that the
-    /// node did not take is answered by an error that begins with [`ABORTED`].
+    /// A block, `MULTI` to `EXEC`: so many replies come before the one that counts.
     pub before: u32,
     /// No other node will do: it fails when the one it was sent to cannot be reached.
     pub pinned: bool,
+    /// It names a script: when the node does not know it, the request is the asker's again.
+    pub scripted: bool,
 }
 
 impl Terms {
     /// A request to the owner of a slot, or without one to any primary, that runs once at most.
     pub fn new(slot: Option<Slot>, protocol: Protocol) -> Self {
-        Self { slot, protocol, repeatable: false, splittable: false, before: 0, pinned: false }
+        Self {
+            slot,
+            protocol,
+            repeatable: false,
+            splittable: false,
+            before: 0,
+            pinned: false,
+            scripted: false,
+        }
     }
 }
 
@@ -88,6 +95,12 @@ pub trait Asker {
     /// TRYAGAIN for a splittable request: it is the asker's again.
     fn split(&self, ticket: Ticket, request: Bytes);
 
+    /// The node does not know the script that the request names. The request is the asker's again, as it was
+    /// sent, beside the node's reply.
+    fn unscripted(&self, ticket: Ticket, _terms: Terms, _request: Bytes, reply: &[u8]) {
+        self.settle(ticket, reply);
+    }
+
     /// The request is being redirected or held: what follows it for the same slot must wait.
     fn disturbed(&self);
 }
@@ -109,6 +122,18 @@ struct Question {
 struct Errand {
     question: Question,
     bytes: Bytes,
+}
+
+impl Errand {
+    /// A node does not know the script that the request names: it is up to the asker, if that can help.
+    fn unscripted(self, reply: &[u8]) {
+        let Self { question: Question { asker, ticket, terms, .. }, bytes } = self;
+        if terms.scripted {
+            asker.unscripted(ticket, terms, bytes, reply);
+        } else {
+            asker.settle(ticket, reply);
+        }
+    }
 }
 
 /// Why a request did not get its reply, in words for the client and the log.

@@ -43,17 +43,6 @@ impl Pending {
     }
 }
 
-/// What the next reply is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coming {
-    /// A preliminary one: it answers `ASKING`, or stands before the reply of a block.
-    Preliminary,
-    /// The one that counts.
-    Reply,
-    /// The same, of a block of which the node did not take everything.
-    ReplyToSpoiled,
-}
-
 /// A request with its reply.
 pub(super) struct Answered {
     pub(super) question: Question,
@@ -86,13 +75,15 @@ struct State {
 pub(super) struct Pipeline {
     node: Rc<Node>,
     protocol: Protocol,
+    /// No other connection of this worker ever has it.
+    number: u64,
     state: RefCell<State>,
     waker: RefCell<Option<Waker>>,
     woken: Cell<bool>,
 }
 
 impl Pipeline {
-    pub(super) fn new(node: Rc<Node>, protocol: Protocol, now: Micros) -> Self {
+    pub(super) fn new(node: Rc<Node>, protocol: Protocol, number: u64, now: Micros) -> Self {
         let state = State {
             outbox: Outbox::default(),
             pending: VecDeque::new(),
@@ -105,6 +96,7 @@ impl Pipeline {
         Self {
             node,
             protocol,
+            number,
             state: RefCell::new(state),
             waker: RefCell::new(None),
             woken: Cell::new(false),
@@ -113,6 +105,10 @@ impl Pipeline {
 
     pub(super) fn protocol(&self) -> Protocol {
         self.protocol
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     pub(super) fn node(&self) -> &Rc<Node> {
@@ -239,15 +235,12 @@ impl Pipeline {
         Ok(total)
     }
 
-    /// What the next reply is. An error when nobody waits for one.
-    pub(super) fn coming(&self) -> Result<Coming, Ended> {
+    /// Whether the next reply is a preliminary one: it answers `ASKING`, or stands before the reply of a block.
+    /// An error when nobody waits for a reply.
+    pub(super) fn next_is_preliminary(&self) -> Result<bool, Ended> {
         let state = self.state.borrow();
         let first = state.pending.front().ok_or("a reply that nobody asked for")?;
-        Ok(match &state.objection {
-            _ if state.passed < first.before() => Coming::Preliminary,
-            None => Coming::Reply,
-            Some(_) => Coming::ReplyToSpoiled,
-        })
+        Ok(state.passed < first.before())
     }
 
     /// A preliminary reply came.
@@ -259,9 +252,9 @@ impl Pipeline {
         }
     }
 
-    /// Why a block was spoiled: the first error among its preliminary replies.
-    pub(super) fn objection(&self) -> Bytes {
-        self.state.borrow_mut().objection.take().unwrap_or_default()
+    /// Why a block was aborted: the first error among its preliminary replies.
+    pub(super) fn objection(&self) -> Option<Bytes> {
+        self.state.borrow_mut().objection.take()
     }
 
     /// The oldest request has its whole reply.

@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::cluster::{Announced, Slot, Topology};
 use crate::config;
-use crate::metrics::{Redirect, WorkerMetrics};
+use crate::metrics::WorkerMetrics;
 use crate::resp::write;
 
 use super::clock::{Clock, Micros, micros};
@@ -76,6 +76,8 @@ pub struct Pool {
     pub(super) held: Notify,
     /// Leases in use or kept.
     pub(super) leases: Rc<Cell<usize>>,
+    /// Pipelines opened so far.
+    opened: Cell<u64>,
 }
 
 impl Pool {
@@ -90,6 +92,7 @@ impl Pool {
             hold: RefCell::new(hold),
             held: Notify::new(),
             leases: Rc::default(),
+            opened: Cell::new(0),
         })
     }
 
@@ -152,8 +155,7 @@ impl Pool {
         self: &Rc<Self>,
         address: &str,
         terms: Terms,
-        asker: &Rc<dyn Asker>,
-        ticket: Ticket,
+        (asker, ticket): (&Rc<dyn Asker>, Ticket),
         bytes: Bytes,
     ) {
         let now = self.parts.clock.now();
@@ -209,7 +211,7 @@ impl Pool {
 
     /// The node that a redirection by `from` names. However it is named, it is the one that the topology
     /// knows: two connections to one node would break the order of a session's requests.
-    pub(super) fn named(&self, announced: Announced<'_>, from: &Node) -> Rc<Node> {
+    fn named(&self, announced: Announced<'_>, from: &Node) -> Rc<Node> {
         let place = announced.dialled(&from.address, &self.parts.cluster.address_map);
         let topology = self.topology.borrow();
         let known = topology.find(&place).or_else(|| topology.find(&announced.to_string()));
@@ -238,7 +240,9 @@ impl Pool {
         if let Some(why) = node.down(now) {
             return Err(Cause::Lost(why));
         }
-        let pipeline = Rc::new(Pipeline::new(node.clone(), protocol, now));
+        let number = self.opened.get() + 1;
+        self.opened.set(number);
+        let pipeline = Rc::new(Pipeline::new(node.clone(), protocol, number, now));
         node.open(&pipeline);
         tokio::task::spawn_local(self.clone().drive(pipeline.clone()));
         Ok(pipeline)
@@ -267,17 +271,14 @@ impl Pool {
         from: &Node,
         reply: &[u8],
     ) {
-        self.parts.metrics.redirected(kind(refusal));
+        let Some(kind) = refusal.kind() else { return errand.unscripted(reply) };
+        self.parts.metrics.redirected(kind);
         let question = &mut errand.question;
         if matches!(refusal, Refusal::TryAgain) && question.terms.splittable {
             return question.asker.split(question.ticket, errand.bytes);
         }
         question.asker.disturbed();
-        question.hops = match refusal {
-            // The redirections led to the right node, which wants to be asked again.
-            Refusal::TryAgain => 0,
-            _ => question.hops.saturating_add(1),
-        };
+        question.hops = question.hops.saturating_add(1);
         let cause = Cause::Refused(Bytes::copy_from_slice(reply));
         let slot = question.terms.slot;
         let hops = question.hops;
@@ -307,7 +308,7 @@ impl Pool {
         }
     }
 
-    pub(super) fn learn(self: &Rc<Self>, slot: Slot, node: &Rc<Node>) {
+    fn learn(self: &Rc<Self>, slot: Slot, node: &Rc<Node>) {
         let news = self.routes.borrow_mut().learn(slot, node);
         if news {
             (self.parts.hint)(Hint { reason: Reason::Moved, node: &node.address });
@@ -380,17 +381,5 @@ impl Pool {
             }
         }
         asker.settle(*ticket, &reply);
-    }
-}
-
-pub(super) fn kind(refusal: Refusal<'_>) -> Redirect {
-    match refusal {
-        Refusal::Moved(..) | Refusal::Elsewhere => Redirect::Moved,
-        Refusal::Ask(..) => Redirect::Ask,
-        Refusal::TryAgain => Redirect::TryAgain,
-        Refusal::ClusterDown => Redirect::ClusterDown,
-        Refusal::Loading => Redirect::Loading,
-        Refusal::MasterDown => Redirect::MasterDown,
-        Refusal::ReadOnly => Redirect::ReadOnly,
     }
 }

@@ -4,6 +4,7 @@
 //! The texts are the servers' (Redis and Valkey differ after the first word, so only that word counts).
 
 use crate::cluster::{Announced, Slot};
+use crate::metrics::Redirect;
 
 /// A refusal after which the same request may succeed elsewhere or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,13 +25,31 @@ pub(super) enum Refusal<'a> {
     MasterDown,
     /// A primary that was demoted.
     ReadOnly,
+    /// The script is not there; whoever knows it can bring it.
+    NoScript,
+}
+
+impl Refusal<'_> {
+    /// As what it is counted, if it says something about the cluster.
+    pub(super) fn kind(self) -> Option<Redirect> {
+        Some(match self {
+            Self::Moved(..) | Self::Elsewhere => Redirect::Moved,
+            Self::Ask(..) => Redirect::Ask,
+            Self::TryAgain => Redirect::TryAgain,
+            Self::ClusterDown => Redirect::ClusterDown,
+            Self::Loading => Redirect::Loading,
+            Self::MasterDown => Redirect::MasterDown,
+            Self::ReadOnly => Redirect::ReadOnly,
+            Self::NoScript => return None,
+        })
+    }
 }
 
 /// Reads an error reply; `None` when it is the client's to see.
 pub(super) fn refusal(reply: &[u8]) -> Option<Refusal<'_>> {
     let line = reply.strip_prefix(b"-")?.strip_suffix(b"\r\n")?;
     // Most errors are the client's; the first letter tells nearly all of them apart.
-    if !matches!(line.first(), Some(b'M' | b'A' | b'T' | b'C' | b'L' | b'R')) {
+    if !matches!(line.first(), Some(b'M' | b'A' | b'T' | b'C' | b'L' | b'R' | b'N')) {
         return None;
     }
     let line = std::str::from_utf8(line).ok()?;
@@ -47,6 +66,7 @@ pub(super) fn refusal(reply: &[u8]) -> Option<Refusal<'_>> {
         "LOADING" => Some(Refusal::Loading),
         "MASTERDOWN" => Some(Refusal::MasterDown),
         "READONLY" => Some(Refusal::ReadOnly),
+        "NOSCRIPT" => Some(Refusal::NoScript),
         _ => None,
     }
 }
@@ -94,6 +114,7 @@ mod tests {
             "-READONLY You can't write against a read only replica.\r\n",
             Some(Refusal::ReadOnly),
         );
+        check("-NOSCRIPT No matching script. Please use EVAL.\r\n", Some(Refusal::NoScript));
     }
 
     #[test]
@@ -105,6 +126,7 @@ mod tests {
         check("-MOVED x y\r\n", Some(Refusal::Elsewhere));
         check("-ASK 12 127.0.0.1:port\r\n", Some(Refusal::Elsewhere));
         check("-READONLY You can't write. script: 5f, on @user_script:1.\r\n", None);
+        check("-NOAUTH Authentication required.\r\n", None);
         check("+MOVED 1 a:1\r\n", None);
         check("-", None);
     }

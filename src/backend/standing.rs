@@ -1,0 +1,19 @@
+//! What a session may know of a pool's connections, and tell it about the nodes.
+
+use crate::cluster::Slot;
+use crate::resp::Protocol;
+
+use super::pool::{Hint, Pool, Reason};
+
+impl Pool {
+    /// The connection that requests for this slot use now, if there is one: another number, another connection.
+    pub fn line(&self, slot: Slot, protocol: Protocol) -> Option<u64> {
+        let routes = self.routes.borrow();
+        Some(routes.owner(slot)?.pipeline(protocol)?.number())
+    }
+
+    /// Asks for a look at the topology: this node says that it is another.
+    pub fn look_again(&self, node: &str) {
+        (self.parts.hint)(Hint { reason: Reason::Moved, node });
+    }
+}
