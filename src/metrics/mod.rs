@@ -92,6 +92,23 @@ pub struct Totals {
 }
 
 impl Totals {
+    /// What has been counted since `earlier`. Clients that are connected are not counted but there.
+    #[must_use]
+    pub fn since(mut self, earlier: &Self) -> Self {
+        self.connections_received -= earlier.connections_received;
+        self.rejected_connections -= earlier.rejected_connections;
+        self.commands_processed -= earlier.commands_processed;
+        self.bytes_in -= earlier.bytes_in;
+        self.bytes_out -= earlier.bytes_out;
+        for (family, earlier) in self.families.iter_mut().zip(&earlier.families) {
+            family.calls -= earlier.calls;
+            family.micros -= earlier.micros;
+            family.failed -= earlier.failed;
+            family.rejected -= earlier.rejected;
+        }
+        self
+    }
+
     /// The families with their names.
     pub fn by_family(&self) -> impl Iterator<Item = (Family, &FamilyTotals)> {
         Family::ALL.into_iter().zip(&self.families)

@@ -139,7 +139,7 @@ impl Start {
         spawn_local(pool.clone().attend());
         spawn_local(worker.clone().attend());
         spawn_local(inbox.answer(worker.clone()));
-        spawn_local(follow(pool, self.snapshot.clone(), self.changes.clone()));
+        spawn_local(follow(worker.clone(), self.snapshot.clone(), self.changes.clone()));
         loop {
             tokio::select! {
                 socket = self.sockets.recv() => match socket {
@@ -189,14 +189,15 @@ fn hint(wanted: mpsc::Sender<Wanted>) -> Box<dyn Fn(Hint<'_>)> {
 
 /// Takes over every topology that is published.
 async fn follow(
-    pool: Rc<Pool>,
+    worker: Rc<Worker>,
     snapshot: Arc<ArcSwap<Topology>>,
     mut changes: watch::Receiver<u64>,
 ) {
     loop {
         changes.mark_unchanged();
-        pool.clock().tick();
-        pool.adopt(snapshot.load_full());
+        worker.clock.tick();
+        worker.pool.adopt(snapshot.load_full());
+        worker.topology_changed();
         if changes.changed().await.is_err() {
             return;
         }

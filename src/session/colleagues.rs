@@ -1,13 +1,15 @@
-//! Questions about the clients of the whole process: every worker answers for its own.
+//! Questions to all workers of the process: about clients and scripts, of which every worker has its own.
 //!
 //! Invariant: a worker that answers never asks, and nobody blocks: who asks waits in a task of its own.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::local::Selection;
+use super::scripts::Digest;
 use super::worker::Worker;
 
 /// Questions that may wait at one worker. Who finds no room waits.
@@ -42,10 +44,10 @@ pub(super) struct Found {
     pub(super) line: String,
 }
 
-struct Question {
-    selection: Arc<Selection>,
-    deed: Deed,
-    answer: oneshot::Sender<Vec<Found>>,
+enum Question {
+    Clients { selection: Arc<Selection>, deed: Deed, answer: oneshot::Sender<Vec<Found>> },
+    Script { digest: Digest, answer: oneshot::Sender<Option<Bytes>> },
+    ForgetScripts { answer: oneshot::Sender<()> },
 }
 
 impl Colleagues {
@@ -57,34 +59,65 @@ impl Colleagues {
         (Self { inboxes }, takers.collect())
     }
 
+    /// How many workers there are.
+    pub(super) fn count(&self) -> usize {
+        self.inboxes.len()
+    }
+
     /// Asks all workers at once; clients come in the order in which they connected. A worker that has ended
     /// has no clients.
     pub(super) async fn ask(&self, selection: Selection, deed: Deed) -> Vec<Found> {
         let selection = Arc::new(selection);
+        let question = |answer| Question::Clients { selection: selection.clone(), deed, answer };
+        let mut found: Vec<Found> = self.each(question).await.into_iter().flatten().collect();
+        found.sort_unstable_by_key(|found| found.id);
+        found
+    }
+
+    /// The text of a script, if any worker knows it.
+    pub(super) async fn script(&self, digest: Digest) -> Option<Bytes> {
+        self.each(|answer| Question::Script { digest, answer }).await.into_iter().flatten().next()
+    }
+
+    /// No worker remembers any script from then on, except those that come in after.
+    pub(super) async fn forget_scripts(&self) {
+        self.each(|answer| Question::ForgetScripts { answer }).await;
+    }
+
+    /// The answers of all workers that have not ended.
+    async fn each<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Question) -> Vec<T> {
         let mut answers = Vec::with_capacity(self.inboxes.len());
         for inbox in &self.inboxes {
             let (answer, coming) = oneshot::channel();
-            let question = Question { selection: selection.clone(), deed, answer };
-            if inbox.send(question).await.is_ok() {
+            if inbox.send(question(answer)).await.is_ok() {
                 answers.push(coming);
             }
         }
-        let mut found = Vec::new();
+        let mut given = Vec::with_capacity(answers.len());
         for answer in answers {
-            found.extend(answer.await.unwrap_or_default());
+            given.extend(answer.await);
         }
-        found.sort_unstable_by_key(|found: &Found| found.id);
-        found
+        given
     }
 }
 
 impl Inbox {
     /// Answers for as long as the worker lives.
     pub async fn answer(mut self, worker: Rc<Worker>) {
-        while let Some(Question { selection, deed, answer }) = self.questions.recv().await {
-            let found = look(&worker, &selection, deed).await;
-            // Who asked may be gone by now.
-            let _ = answer.send(found);
+        while let Some(question) = self.questions.recv().await {
+            // Who asked may be gone by the time of the answer.
+            match question {
+                Question::Clients { selection, deed, answer } => {
+                    let _ = answer.send(look(&worker, &selection, deed).await);
+                }
+                Question::Script { digest, answer } => {
+                    let _ = answer.send(worker.scripts.body(&digest));
+                }
+                Question::ForgetScripts { answer } => {
+                    worker.scripts.forget();
+                    let _ = answer.send(());
+                }
+            }
         }
     }
 }

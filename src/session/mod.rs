@@ -9,13 +9,14 @@ mod conversation;
 mod family;
 mod farewell;
 mod flusher;
+mod info;
 mod local;
 mod outgoing;
 mod places;
 mod replies;
+mod scripts;
 mod serve;
 mod steps;
-mod transaction;
 mod worker;
 
 use std::pin::Pin;
@@ -92,6 +93,7 @@ impl Session {
         }
         ready!(self.conversation.poll_flush(cx));
         self.conversation.send_divided();
+        self.conversation.mend_scripts();
         if self.closing || (self.conversation.is_draining() && !self.paused) {
             return self.close(cx);
         }

@@ -4,6 +4,7 @@
 //! loop settled: a reply wakes no task, unless the session waits for it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -11,7 +12,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::net::tcp::OwnedWriteHalf;
 
-use crate::backend::{Asker, Clock, LARGE, Ticket};
+use crate::backend::{Asker, Clock, LARGE, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::config::Limits;
 use crate::merge::Merge;
@@ -38,6 +39,14 @@ pub(super) enum End {
     Killed,
 }
 
+/// A request that a node gave back because it does not know the script.
+pub(super) struct Unscripted {
+    pub(super) ticket: Ticket,
+    pub(super) terms: Terms,
+    pub(super) request: Bytes,
+    pub(super) reply: Bytes,
+}
+
 struct State {
     outgoing: Outgoing,
     places: Places,
@@ -51,6 +60,9 @@ struct State {
     disturbed: bool,
     /// Parts to be sent again key by key.
     divided: Vec<(Ticket, Bytes)>,
+    /// Requests whose scripts are to be brought to their nodes, and whether somebody is at it.
+    unscripted: VecDeque<Unscripted>,
+    mending: bool,
     end: Option<End>,
 }
 
@@ -82,6 +94,8 @@ impl Replies {
             watched: false,
             disturbed: false,
             divided: Vec::new(),
+            unscripted: VecDeque::new(),
+            mending: false,
             end: None,
         };
         Rc::new_cyclic(|this| Self {
@@ -187,6 +201,20 @@ impl Replies {
         std::mem::take(&mut self.state.borrow_mut().divided)
     }
 
+    /// Whether there are scripts to be brought and nobody is at it; who asks is at it from now on.
+    pub(super) fn begin_mending(&self) -> bool {
+        let mut state = self.state.borrow_mut();
+        !state.unscripted.is_empty() && !std::mem::replace(&mut state.mending, true)
+    }
+
+    /// The next request whose script is to be brought; without one, nobody is at it any more.
+    pub(super) fn next_unscripted(&self) -> Option<Unscripted> {
+        let mut state = self.state.borrow_mut();
+        let next = state.unscripted.pop_front();
+        state.mending = next.is_some();
+        next
+    }
+
     /// Replaces a part of a split request, or a `whole` request, by one part for each of its keys. Returns the
     /// tickets of the new parts; `None` when nobody waits for it any more.
     pub(super) fn divide(
@@ -241,6 +269,7 @@ impl Replies {
             && !state.watched
             && state.end.is_none()
             && state.divided.is_empty()
+            && state.unscripted.is_empty()
     }
 
     /// Puts writing off; false when it was put off before.
@@ -260,7 +289,8 @@ impl Replies {
             || state.outgoing.is_gone()
             || state.watched
             || state.end.is_some()
-            || !state.divided.is_empty();
+            || !state.divided.is_empty()
+            || !state.unscripted.is_empty();
         state.watched = false;
         drop(state);
         if wanted {
@@ -315,6 +345,14 @@ impl Asker for Replies {
     fn split(&self, ticket: Ticket, request: Bytes) {
         let mut state = self.state.borrow_mut();
         state.divided.push((ticket, request));
+        state.disturbed = true;
+        self.touched(&mut state);
+    }
+
+    fn unscripted(&self, ticket: Ticket, terms: Terms, request: Bytes, reply: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        let reply = Bytes::copy_from_slice(reply);
+        state.unscripted.push_back(Unscripted { ticket, terms, request, reply });
         state.disturbed = true;
         self.touched(&mut state);
     }

@@ -10,6 +10,7 @@ use crate::backend::{LARGE, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec, Commands, Retry};
 use crate::merge::Merge;
+use crate::metrics::Family;
 use crate::resp::{Request, RequestParser};
 use crate::route::{KeyByKey, Plan, Split, plan};
 
@@ -17,7 +18,7 @@ use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::local;
 use super::places::About;
-use super::{steps, transaction};
+use super::steps;
 
 impl Conversation {
     /// Serves one request; its reply, from here or from a node, leaves at its place in the order.
@@ -46,20 +47,20 @@ impl Conversation {
     ) -> Flow {
         let spec = match commands.resolve(&request) {
             Ok(spec) => spec,
-            Err(error) => return transaction::unresolved(self, &error),
+            Err(error) => return self.fail(Family::Other, error.line()),
         };
         self.client.ran(spec);
         if !self.client.authenticated.get() && !local::before_login(spec) {
-            return self.reject(spec, "NOAUTH Authentication required.");
-        }
-        if self.transaction.is_open() {
-            return transaction::take(self, spec, &request);
+            return self.fail(family(spec), "NOAUTH Authentication required.");
         }
         let plan = plan(spec, &request, self.worker.reach, &mut self.worker.positions.borrow_mut());
         match plan {
             Ok(Plan::Forward { slot, .. }) if self.replies.is_delicate(slot) => return Flow::Wait,
             Ok(Plan::Forward { slot, several }) => {
                 let ticket = self.replies.expect(self.about(spec, &request));
+                if spec.class == Class::Script {
+                    self.mind_script(spec, &request, slot);
+                }
                 if several {
                     self.replies.mark_delicate(ticket, slot);
                 }
@@ -72,7 +73,6 @@ impl Conversation {
                 self.forward(ticket, self.terms(spec, None, &request), &request, whole);
             }
             Ok(Plan::Steps) => return steps::begin(self, spec, &request),
-            Ok(Plan::Transaction) => return transaction::control(self, spec, &request),
             Ok(Plan::Local) => return local::answer(self, spec, &request),
             Err(error) => return self.fail(family(spec), error.to_string()),
         }
@@ -121,7 +121,8 @@ impl Conversation {
             Retry::Never | Retry::Local => false,
         };
         let splittable = spec.class == Class::Split;
-        Terms { repeatable, splittable, ..Terms::new(slot, self.protocol) }
+        let scripted = spec.class == Class::Script;
+        Terms { repeatable, splittable, scripted, ..Terms::new(slot, self.protocol) }
     }
 
     /// Sends what a node answered with TRYAGAIN again, key by key: a single key never gets it.
@@ -163,9 +164,6 @@ impl Conversation {
         request: &Request<'_>,
         rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
     ) {
-        if self.is_aside() {
-            return steps::ask_any(self, spec, request, rewrite);
-        }
         let ticket = self.replies.expect_rewrite(self.about(spec, request), Box::new(rewrite));
         let terms = self.terms(spec, None, request);
         self.worker

@@ -10,16 +10,18 @@ use arc_swap::ArcSwap;
 use slab::Slab;
 
 use crate::backend::{Clock, Pool, Scratch, micros};
-use crate::cluster::Software;
+use crate::cluster::{Software, Topology};
 use crate::command::{Commands, Cross};
-use crate::config::{CrossSlot, Limits, Routing, Settings};
-use crate::metrics::{Metrics, Rejection, WorkerMetrics};
+use crate::config::{CrossSlot, Limits, Settings};
+use crate::metrics::{Metrics, Rejection, Totals, WorkerMetrics};
 use crate::resp;
-use crate::route::Reach;
+use crate::route::Itinerary;
 
 use super::client::Client;
 use super::colleagues::Colleagues;
 use super::flusher::Flusher;
+use super::scripts::Scripts;
+use super::steps::Acquaintances;
 
 /// How often idle clients are looked after, unless a shorter limit asks for more.
 const ATTENTION: Duration = Duration::from_secs(1);
@@ -44,6 +46,10 @@ pub struct Gateway {
     pub(super) colleagues: Colleagues,
     software: ArcSwap<Software>,
     next_client: AtomicU64,
+    /// What was counted before the counts began anew.
+    forgotten: ArcSwap<Totals>,
+    /// The topology that a worker is looking after for all.
+    looked_after: AtomicU64,
 }
 
 impl Gateway {
@@ -55,8 +61,16 @@ impl Gateway {
     ) -> Arc<Self> {
         let run_id = std::iter::repeat_with(|| fastrand::digit(16)).take(40).collect();
         let software = ArcSwap::from_pointee(Software::OLDEST);
-        let next_client = AtomicU64::new(1);
-        Arc::new(Self { settings, metrics, run_id, colleagues, software, next_client })
+        Arc::new(Self {
+            settings,
+            metrics,
+            run_id,
+            colleagues,
+            software,
+            next_client: AtomicU64::new(1),
+            forgotten: ArcSwap::default(),
+            looked_after: AtomicU64::new(0),
+        })
     }
 
     /// What the nodes run, for clients that ask.
@@ -66,6 +80,22 @@ impl Gateway {
 
     pub(super) fn software(&self) -> Software {
         **self.software.load()
+    }
+
+    /// What INFO counts.
+    pub(super) fn totals(&self) -> Totals {
+        self.metrics.totals().since(&self.forgotten.load())
+    }
+
+    /// INFO counts from now on. Metrics are not for clients to change.
+    pub(super) fn count_anew(&self) {
+        self.forgotten.store(Arc::new(self.metrics.totals()));
+    }
+
+    /// Whether the worker that asks is the first with this version of the topology: what is to be done once for
+    /// the process is its to do.
+    pub(super) fn is_first_with(&self, version: u64) -> bool {
+        self.looked_after.fetch_max(version, Ordering::Relaxed) < version
     }
 
     /// Clients are numbered over the whole process.
@@ -90,12 +120,13 @@ pub struct Worker {
     pub flusher: Rc<Flusher>,
     pub(super) commands: RefCell<Arc<Commands>>,
     pub(super) clients: RefCell<Slab<Rc<Client>>>,
+    pub(super) scripts: Scripts,
+    pub(super) acquaintances: RefCell<Acquaintances>,
+    itinerary: RefCell<Rc<Itinerary>>,
     pub(super) limits: resp::Limits,
-    pub(super) reach: Reach,
+    pub(super) reach: Cross,
     /// Working memory for key positions.
     pub(super) positions: RefCell<Vec<u32>>,
-    /// That a transaction over several slots is not atomic was logged.
-    pub(super) told_of_spread: Cell<bool>,
     draining: Cell<bool>,
 }
 
@@ -115,7 +146,9 @@ impl Worker {
             line_bytes: limits.inline_bytes,
             request_bytes: limits.request_bytes,
         };
-        let reach = reach(&gateway.settings.routing);
+        let routing = &gateway.settings.routing;
+        let reach = reach(routing.cross_slot);
+        let scripts = Scripts::new(routing.script_bytes / gateway.colleagues.count().max(1));
         Rc::new(Self {
             gateway,
             pool,
@@ -125,10 +158,12 @@ impl Worker {
             flusher: Rc::default(),
             commands: RefCell::new(Arc::new(Commands::baseline())),
             clients: RefCell::default(),
+            scripts,
+            acquaintances: RefCell::default(),
+            itinerary: RefCell::default(),
             limits,
             reach,
             positions: RefCell::default(),
-            told_of_spread: Cell::new(false),
             draining: Cell::new(false),
         })
     }
@@ -136,6 +171,16 @@ impl Worker {
     /// The commands known now; a snapshot for one turn.
     pub(super) fn commands(&self) -> Arc<Commands> {
         self.commands.borrow().clone()
+    }
+
+    /// The topology now, and the order in which SCAN visits its primaries.
+    pub(super) fn itinerary(&self) -> (Arc<Topology>, Rc<Itinerary>) {
+        let topology = self.pool.topology();
+        let mut itinerary = self.itinerary.borrow_mut();
+        if itinerary.version() != topology.version {
+            *itinerary = Rc::new(Itinerary::of(&topology));
+        }
+        (topology, itinerary.clone())
     }
 
     /// No session takes a new request from now on; each ends when its replies have left.
@@ -182,13 +227,12 @@ impl Worker {
 }
 
 /// The setting in the words of the commands' rows.
-fn reach(settings: &Routing) -> Reach {
-    let cross = match settings.cross_slot {
+fn reach(setting: CrossSlot) -> Cross {
+    match setting {
         CrossSlot::Off => Cross::Never,
         CrossSlot::Split => Cross::Split,
         CrossSlot::Gather => Cross::Gather,
         CrossSlot::Store => Cross::Store,
         CrossSlot::Move => Cross::Move,
-    };
-    Reach { cross, sort_patterns: settings.sort_patterns }
+    }
 }

@@ -1,10 +1,22 @@
 //! Patterns as the servers match them: `*`, `?`, `[a-z]`, `[^a]` and `\` before what stands for itself.
 //!
-//! Case does not matter. The work is bounded by the length of the pattern times that of the text: of several
+//! The work is bounded by the length of the pattern times that of the text: of several
 //! stars only the last one is ever tried again.
 
-/// Whether `pattern` matches all of `text`.
+/// How a byte is compared.
+type Fold = fn(&u8) -> u8;
+
+/// Whether `pattern` matches all of `text`, whatever the case of letters: so are settings named.
 pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    search(pattern, text, u8::to_ascii_lowercase)
+}
+
+/// Whether `pattern` matches all of `text`, byte by byte: so are keys named.
+pub(in crate::session) fn matches_exactly(pattern: &[u8], text: &[u8]) -> bool {
+    search(pattern, text, |byte| *byte)
+}
+
+fn search(pattern: &[u8], text: &[u8], fold: Fold) -> bool {
     let (mut pattern, mut rest) = (pattern, text);
     // Where to go on when a byte does not fit: behind the last star, one byte later.
     let mut retry: Option<(&[u8], &[u8])> = None;
@@ -15,7 +27,7 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
             continue;
         }
         let Some((&byte, following)) = rest.split_first() else { return pattern.is_empty() };
-        if let Some(behind) = step(pattern, byte) {
+        if let Some(behind) = step(pattern, byte, fold) {
             (pattern, rest) = (behind, following);
             continue;
         }
@@ -26,20 +38,20 @@ pub(super) fn matches(pattern: &[u8], text: &[u8]) -> bool {
 }
 
 /// What is left of the pattern behind an element that fits the byte.
-fn step(pattern: &[u8], byte: u8) -> Option<&[u8]> {
+fn step(pattern: &[u8], byte: u8, fold: Fold) -> Option<&[u8]> {
     match pattern {
         [b'?', behind @ ..] => Some(behind),
-        [b'[', class @ ..] => one_of(class, byte),
+        [b'[', class @ ..] => one_of(class, byte, fold),
         [b'\\', literal, behind @ ..] | [literal, behind @ ..] => {
-            literal.eq_ignore_ascii_case(&byte).then_some(behind)
+            (fold(literal) == fold(&byte)).then_some(behind)
         }
         [] => None,
     }
 }
 
 /// The same for a class; `class` starts behind its bracket. One that is not closed ends with the pattern.
-fn one_of(class: &[u8], byte: u8) -> Option<&[u8]> {
-    let byte = byte.to_ascii_lowercase();
+fn one_of(class: &[u8], byte: u8, fold: Fold) -> Option<&[u8]> {
+    let byte = fold(&byte);
     let (negated, mut class) = match class {
         [b'^', rest @ ..] => (true, rest),
         rest => (false, rest),
@@ -53,16 +65,16 @@ fn one_of(class: &[u8], byte: u8) -> Option<&[u8]> {
                 break;
             }
             [b'\\', literal, rest @ ..] => {
-                found |= literal.to_ascii_lowercase() == byte;
+                found |= fold(literal) == byte;
                 rest
             }
             [first, b'-', last, rest @ ..] => {
-                let (first, last) = (first.to_ascii_lowercase(), last.to_ascii_lowercase());
+                let (first, last) = (fold(first), fold(last));
                 found |= (first.min(last)..=first.max(last)).contains(&byte);
                 rest
             }
             [literal, rest @ ..] => {
-                found |= literal.to_ascii_lowercase() == byte;
+                found |= fold(literal) == byte;
                 rest
             }
         };
@@ -113,6 +125,18 @@ mod tests {
         for (pattern, text, expected) in table {
             let found = matches(pattern.as_bytes(), text.as_bytes());
             assert_eq!(found, expected, "{pattern:?} on {text:?}");
+        }
+    }
+
+    #[test]
+    fn the_case_of_keys_counts() {
+        for (pattern, text, expected) in [
+            ("Key", "Key", true),
+            ("Key", "key", false),
+            ("[a-z]ey", "Key", false),
+            ("[A-Z]ey*", "Key", true),
+        ] {
+            assert_eq!(matches_exactly(pattern.as_bytes(), text.as_bytes()), expected, "{pattern}");
         }
     }
 

@@ -4,8 +4,7 @@ mod client;
 mod config;
 mod connection;
 mod error;
-mod glob;
-mod info;
+pub(super) mod glob;
 mod selection;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -16,6 +15,7 @@ use crate::resp::{Request, write};
 
 use super::conversation::{Conversation, Flow};
 use super::family::family;
+use super::info;
 
 use error::Refused;
 

@@ -8,37 +8,32 @@
 
 mod broadcast;
 mod call;
-mod computed;
-mod copy;
-mod gather;
-mod geo;
-mod hyperloglogs;
 mod inbox;
-mod ranges;
-mod sequence;
-mod sets;
-mod sort;
-mod sorted_sets;
-mod store;
-mod streams;
-mod strings;
+mod library;
+mod newcomers;
+mod primaries;
+mod scan;
+mod stragglers;
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{ABORTED, Asker, Terms, Ticket};
+use crate::backend::{Asker, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec};
 use crate::resp::{Protocol, ReplyError, Request, Value, write};
+use crate::route::CursorError;
 
 use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::worker::Worker;
 
 use call::Call;
+use inbox::Inbox;
 
-pub(super) use inbox::Inbox;
+pub(super) use newcomers::Acquaintances;
+pub(super) use primaries::primaries_info;
 
 /// Begins a request that takes several steps.
 pub(super) fn begin(
@@ -61,31 +56,11 @@ pub(super) fn begin(
     Flow::Next
 }
 
-/// Asks any primary, and rewrites its reply, for one who wants the reply for itself.
-pub(super) fn ask_any(
-    conversation: &Conversation,
-    spec: &CommandSpec,
-    request: &Request<'_>,
-    rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
-) {
-    let (steps, request) = (Steps::of(conversation), request.frame().to_vec());
-    conversation.answer_later(family(spec), async move {
-        let step = Step { terms: Terms::new(None, steps.protocol), node: None, request };
-        let mut reply = Vec::new();
-        match steps.ask_all(vec![step.repeatable()]).await.as_deref() {
-            Ok([found]) => rewrite(found, &mut reply),
-            _ => reply = Stop::TooLarge.line(),
-        }
-        reply
-    });
-}
-
 async fn perform(steps: &Steps, call: &Call) -> Outcome {
     match call.spec().class {
         Class::AllMasters | Class::AllNodes => broadcast::perform(steps, call).await,
-        Class::Sequence => sequence::perform(steps, call).await,
-        Class::Gather | Class::Store => computed::perform(steps, call).await,
-        Class::Block if !call.spec().blocks(&call.request()) => streams::perform(steps, call).await,
+        Class::Script => library::perform(steps, call).await,
+        Class::Cursor if call.spec().name == "SCAN" => scan::perform(steps, call).await,
         _ => Err(Stop::Unsupported(call.spec().wire_name())),
     }
 }
@@ -111,9 +86,12 @@ enum Stop {
     /// An error of the command itself, as a server words it.
     #[error("{0}")]
     Refused(&'static str),
-    /// The same, with something of the request in it.
-    #[error("{0}")]
-    Command(String),
+    /// The cursor of a scan.
+    #[error(transparent)]
+    Cursor(#[from] CursorError),
+    /// The nodes and the topology say different things, for longer than a request may wait.
+    #[error("CLUSTERDOWN The cluster's slots keep moving")]
+    Unsettled,
     /// Not there yet.
     #[error("ERR command '{0}' is not supported by this version of the gateway")]
     Unsupported(String),
@@ -129,9 +107,7 @@ impl Stop {
     /// The error as it goes on the wire.
     fn line(self) -> Vec<u8> {
         if let Self::Node(reply) = self {
-            // Its client knows of no transaction.
-            let reason = reply.strip_prefix(ABORTED).map(|reason| [b"-", reason].concat());
-            return reason.unwrap_or(reply);
+            return reply;
         }
         let mut line = Vec::new();
         write::error(&mut line, self.to_string());
@@ -168,9 +144,7 @@ impl Steps {
 
     /// A request to the owner of a slot: `step(slot, &["GET", "key"])`.
     fn step(&self, slot: Slot, words: &[impl AsRef<[u8]>]) -> Step {
-        let mut request = Vec::new();
-        write::command(&mut request, words);
-        self.raw(slot, request)
+        self.raw(slot, request(words))
     }
 
     /// The same for a request that is encoded already.
@@ -211,7 +185,7 @@ impl Steps {
         for (Step { terms, node, request }, place) in steps.into_iter().zip(0..) {
             let (ticket, bytes) = (Ticket { place, part: 0 }, Bytes::from(request));
             match node {
-                Some(node) => self.worker.pool.send_to(&node, terms, &asker, ticket, bytes),
+                Some(node) => self.worker.pool.send_to(&node, terms, (&asker, ticket), bytes),
                 None => self.worker.pool.send_bytes(terms, &asker, ticket, bytes),
             }
         }
@@ -231,6 +205,13 @@ impl Steps {
     async fn one(&self, step: Step) -> Result<Vec<u8>, Stop> {
         self.all(vec![step]).await?.pop().ok_or(Stop::Unexpected)
     }
+}
+
+/// A request of these words, encoded.
+fn request(words: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    write::command(&mut bytes, words);
+    bytes
 }
 
 fn is_error(reply: &[u8]) -> bool {
