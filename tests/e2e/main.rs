@@ -11,19 +11,20 @@
 )]
 
 mod admin;
+mod broadcast;
 mod connect;
 mod corpus;
 mod differential;
 mod drain;
 mod faults;
-mod gather;
-mod gather_calls;
 mod harness;
 mod hostile;
+mod info;
 mod load;
 mod nonsense;
 mod order;
 mod protocol;
 mod redirect;
-mod transaction;
-mod transaction_faults;
+mod scan;
+mod scripts;
+mod tools;

@@ -8,7 +8,7 @@ mod server;
 mod slots;
 mod wire;
 
-pub(crate) use cluster::Cluster;
+pub(crate) use cluster::{Cluster, Shape};
 pub(crate) use fake::{Act, FakeCluster};
 pub(crate) use gateway::Gateway;
 pub(crate) use server::Server;

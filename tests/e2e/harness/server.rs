@@ -98,6 +98,15 @@ impl Server {
         Client::connect(self.address())
     }
 
+    /// A client that speaks the protocol of that number.
+    pub(crate) fn client_of(&self, protocol: u8) -> Client {
+        let mut client = self.client();
+        if protocol == 3 {
+            assert!(!client.call("HELLO 3").is_error());
+        }
+        client
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.process.is_some()
     }
