@@ -61,6 +61,8 @@
 //!   ASKING is written together with the request it covers.
 //! * **Nothing is allocated for what is announced**, only for what has arrived.
 //! * **Every loop that can hog a worker is bounded** (`ROUNDS`), and then yields.
+//! * **A transaction runs whole in each slot, or not at all there**, and when the gateway cannot be sure that a
+//!   watched key is unchanged, it has changed (`session::transaction`).
 //! * Inside a worker, state is shared by `Rc` and `RefCell`, and never borrowed across an await. An
 //!   [`backend::Asker`] is called with nothing borrowed in `backend`, and does not send.
 //!
@@ -68,8 +70,9 @@
 //!
 //! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
 //! workers); "look at the topology" (worker to control, bounded); questions about all clients (worker to
-//! worker, bounded); metrics (atomics with one writer each); the word to drain. No locks on the request path,
-//! no global state.
+//! worker, bounded); metrics (atomics with one writer each); the word to drain; the replies of a large
+//! computation over slots (worker to a thread for it, and the result back). No locks on the request path, no
+//! global state.
 //!
 //! # Where the code taught better than the plan
 //!
@@ -81,6 +84,9 @@
 //!   waiting for one slot's reply delays nothing that could have left earlier.
 //! * A worker's slot table is its own (`backend::routes`): a redirection is learned there at once, without
 //!   touching the snapshot that all workers share.
+//! * A transaction over several slots was to hold a connection for each of them, with its commands queued there,
+//!   until all could run. Now every node gets its block with `DISCARD` at the end first, on the shared
+//!   connections: the same certainty, and a pipeline over a hundred slots needs no connection at all.
 //!
 //! # Deliberately absent
 //!

@@ -13,13 +13,16 @@ use tokio::net::TcpStream;
 use crate::resp::ReplyScanner;
 use crate::resp::reply::integer;
 
-use super::LARGE;
-use super::pipeline::{Answered, Ended, Pipeline};
+use super::pipeline::{Answered, Coming, Ended, Pipeline};
 use super::pool::Pool;
 use super::redirect::refusal;
+use super::{ABORTED, LARGE};
 
 /// Reads and writes in one turn before other tasks get theirs.
 const ROUNDS: usize = 16;
+
+/// What DISCARD answers.
+const OK: &[u8] = b"+OK\r\n";
 
 /// The task of a connection; ready when the connection ends.
 pub(super) struct Driver {
@@ -117,7 +120,7 @@ impl Driver {
         // reply, or is one endless line.
         let may_stream =
             bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
-        let begins = may_stream && !self.pipeline.next_is_preliminary()?;
+        let begins = may_stream && self.pipeline.coming()? != Coming::Preliminary;
         if !begins && !self.pipeline.is_streaming() {
             self.tail.extend_from_slice(bytes);
             return Ok(());
@@ -139,14 +142,24 @@ impl Driver {
             Some(b':') if integer(reply).is_none() => return Err("a number that is none".into()),
             _ => {}
         }
-        if self.pipeline.next_is_preliminary()? {
-            self.pipeline.passed(reply);
-            return Ok(());
+        match self.pipeline.coming()? {
+            Coming::Preliminary => {
+                self.pipeline.passed(reply);
+                Ok(())
+            }
+            // Why a block was spoiled says more than that it was. Another error than EXECABORT speaks for itself.
+            Coming::ReplyToSpoiled if reply == OK || reply.starts_with(b"-EXECABORT") => {
+                let objection = self.pipeline.objection();
+                if refusal(&objection).is_some() {
+                    return self.deliver(&objection);
+                }
+                self.deliver(&[ABORTED, objection.get(1..).unwrap_or_default()].concat())
+            }
+            Coming::Reply | Coming::ReplyToSpoiled => self.deliver(reply),
         }
-        // Why a block was aborted says more than that it was, and may be a refusal.
-        let aborted = reply.starts_with(b"-EXECABORT");
-        let objection = aborted.then(|| self.pipeline.objection()).flatten();
-        let reply = objection.as_deref().unwrap_or(reply);
+    }
+
+    fn deliver(&self, reply: &[u8]) -> Result<(), Ended> {
         if let Some(refusal) = refusal(reply) {
             let errand = self.pipeline.refused()?;
             self.pool.refused(errand, refusal, self.pipeline.node(), reply);

@@ -23,6 +23,7 @@ use super::clock::micros;
 use super::connect::{Cause, Handshake, Replies, dial};
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
+use super::redirect::{Refusal, refusal};
 
 /// Most bytes in one reply: what a server's longest string allows, with some room.
 const REPLY_BYTES: usize = 1 << 30;
@@ -46,6 +47,17 @@ pub enum LeaseError {
         "UNCERTAIN backend connection lost after the command was sent; it may have been executed"
     )]
     Lost(String),
+}
+
+/// What to do about a node that turned a request away. Nothing of it ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Detour {
+    /// The slot has another owner, who is known now.
+    Moved,
+    /// This one request is for the node of this address, after `ASKING`.
+    Ask(Rc<str>),
+    /// It may succeed later.
+    Later,
 }
 
 /// A connection to one node. Dropped, it is closed.
@@ -116,7 +128,7 @@ impl Lease {
     }
 
     /// Whether the node has said something, or closed the connection, while nobody used it.
-    fn is_stale(&self) -> bool {
+    pub fn is_stale(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         let peeked = SockRef::from(self.talk.get_ref()).peek(&mut byte);
         let silent = matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
@@ -166,6 +178,29 @@ impl Pool {
     ) -> Result<Lease, LeaseError> {
         let node = self.node(address);
         self.lease_of(&node, protocol).await?.map_err(LeaseError::Lost)
+    }
+
+    /// The address of the node that serves the slot, as far as the worker knows.
+    pub fn owner(&self, slot: Slot) -> Option<Rc<str>> {
+        self.routes.borrow().owner(slot).map(|node| node.address.clone())
+    }
+
+    /// What a reply on a lease means for its request. `None`: the reply is the request's own.
+    pub fn detour(self: &Rc<Self>, lease: &Lease, reply: &[u8]) -> Option<Detour> {
+        let refusal = refusal(reply)?;
+        self.metrics().redirected(refusal.kind()?);
+        Some(match refusal {
+            Refusal::Moved(slot, place) => {
+                let node = self.named(place, &lease.node);
+                self.learn(slot, &node);
+                Detour::Moved
+            }
+            Refusal::Ask(place) => Detour::Ask(self.named(place, &lease.node).address.clone()),
+            _ => {
+                (self.parts.hint)(Hint { reason: Reason::Refused, node: lease.address() });
+                Detour::Later
+            }
+        })
     }
 
     /// Takes a lease back for somebody else. It must carry no state, and owe no reply.

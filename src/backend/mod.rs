@@ -24,7 +24,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 pub use clock::{Clock, Micros, micros};
-pub use lease::{Lease, LeaseError};
+pub use lease::{Detour, Lease, LeaseError};
 pub use pool::{Hint, Pool, PoolParts, Reason};
 
 use crate::cluster::Slot;
@@ -32,6 +32,9 @@ use crate::resp::Protocol;
 
 /// Requests and replies from this size on are not copied together with small ones.
 pub const LARGE: usize = 16 << 10;
+
+/// The servers' own beginning of an error that says why a transaction was not run.
+pub const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
 /// A buffer that belongs to the worker: whoever has the turn reads its socket into it.
 pub type Scratch = Rc<RefCell<Box<[u8]>>>;
@@ -47,7 +50,8 @@ pub struct Terms {
     pub repeatable: bool,
     /// Whether the asker splits it by key when a node says TRYAGAIN.
     pub splittable: bool,
-    /// A block, `MULTI` to `EXEC`: so many replies come before the one that counts.
+    /// A block, `MULTI` to `EXEC` or `DISCARD`: so many replies come before the one that counts. One that the
+    /// node did not take is answered by an error that begins with [`ABORTED`].
     pub before: u32,
     /// No other node will do: it fails when the one it was sent to cannot be reached.
     pub pinned: bool,

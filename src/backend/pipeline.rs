@@ -43,6 +43,17 @@ impl Pending {
     }
 }
 
+/// What the next reply is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coming {
+    /// A preliminary one: it answers `ASKING`, or stands before the reply of a block.
+    Preliminary,
+    /// The one that counts.
+    Reply,
+    /// The same, of a block of which the node did not take everything.
+    ReplyToSpoiled,
+}
+
 /// A request with its reply.
 pub(super) struct Answered {
     pub(super) question: Question,
@@ -235,12 +246,15 @@ impl Pipeline {
         Ok(total)
     }
 
-    /// Whether the next reply is a preliminary one: it answers `ASKING`, or stands before the reply of a block.
-    /// An error when nobody waits for a reply.
-    pub(super) fn next_is_preliminary(&self) -> Result<bool, Ended> {
+    /// What the next reply is. An error when nobody waits for one.
+    pub(super) fn coming(&self) -> Result<Coming, Ended> {
         let state = self.state.borrow();
         let first = state.pending.front().ok_or("a reply that nobody asked for")?;
-        Ok(state.passed < first.before())
+        Ok(match &state.objection {
+            _ if state.passed < first.before() => Coming::Preliminary,
+            None => Coming::Reply,
+            Some(_) => Coming::ReplyToSpoiled,
+        })
     }
 
     /// A preliminary reply came.
@@ -252,9 +266,9 @@ impl Pipeline {
         }
     }
 
-    /// Why a block was aborted: the first error among its preliminary replies.
-    pub(super) fn objection(&self) -> Option<Bytes> {
-        self.state.borrow_mut().objection.take()
+    /// Why a block was spoiled: the first error among its preliminary replies.
+    pub(super) fn objection(&self) -> Bytes {
+        self.state.borrow_mut().objection.take().unwrap_or_default()
     }
 
     /// The oldest request has its whole reply.

@@ -211,7 +211,7 @@ impl Pool {
 
     /// The node that a redirection by `from` names. However it is named, it is the one that the topology
     /// knows: two connections to one node would break the order of a session's requests.
-    fn named(&self, announced: Announced<'_>, from: &Node) -> Rc<Node> {
+    pub(super) fn named(&self, announced: Announced<'_>, from: &Node) -> Rc<Node> {
         let place = announced.dialled(&from.address, &self.parts.cluster.address_map);
         let topology = self.topology.borrow();
         let known = topology.find(&place).or_else(|| topology.find(&announced.to_string()));
@@ -278,7 +278,11 @@ impl Pool {
             return question.asker.split(question.ticket, errand.bytes);
         }
         question.asker.disturbed();
-        question.hops = question.hops.saturating_add(1);
+        question.hops = match refusal {
+            // The redirections led to the right node, which wants to be asked again.
+            Refusal::TryAgain => 0,
+            _ => question.hops.saturating_add(1),
+        };
         let cause = Cause::Refused(Bytes::copy_from_slice(reply));
         let slot = question.terms.slot;
         let hops = question.hops;
@@ -308,7 +312,7 @@ impl Pool {
         }
     }
 
-    fn learn(self: &Rc<Self>, slot: Slot, node: &Rc<Node>) {
+    pub(super) fn learn(self: &Rc<Self>, slot: Slot, node: &Rc<Node>) {
         let news = self.routes.borrow_mut().learn(slot, node);
         if news {
             (self.parts.hint)(Hint { reason: Reason::Moved, node: &node.address });

@@ -17,6 +17,11 @@ pub struct Software {
 }
 
 impl Version {
+    /// The version of these numbers.
+    pub const fn new(major: u16, minor: u16, patch: u16) -> Self {
+        Self([major, minor, patch])
+    }
+
     /// Reads `7.0.15`, whatever follows the third number.
     fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.trim().splitn(3, '.').map(|part| {

@@ -113,8 +113,18 @@ settings! {
         /// gather: reads are computed from parts. store: results are stored atomically in the
         /// destination's slot. move: writes in two slots, step by step.
         cross_slot: CrossSlot = CrossSlot::Store, OneOf;
+        /// What becomes of a transaction, MULTI to EXEC, whose keys stand in several slots.
+        /// refuse: CROSSSLOT, as a cluster node says, unless it only reads and `cross_slot` is at least "gather".
+        /// per-slot: one transaction for each slot, all of them checked by their nodes before the first is run; each
+        /// is atomic, the whole is not. best-effort: the same, and WATCH may name keys of several slots.
+        transactions: Transactions = Transactions::PerSlot, OneOf;
         /// Most bytes of the parts of one request that the gateway computes with.
         gathered_bytes: usize = 64 * MIB, Bytes(KIB..=TIB);
+        /// Most elements that the gateway computes with for one request.
+        gathered_elements: usize = 1_000_000, Count(1..=1_000_000_000);
+        /// Whether `SORT` may look at other keys, named by `BY` and `GET` patterns. Each key is asked for, so
+        /// it takes as many requests as there are elements.
+        sort_patterns: bool = false, Truth;
         /// Most bytes of clients' scripts that the gateway remembers, to bring them to nodes that do not have
         /// them.
         script_bytes: usize = 64 * MIB, Bytes(0..=TIB);
@@ -228,6 +238,23 @@ impl Word for CrossSlot {
         ("store", Self::Store),
         ("move", Self::Move),
     ];
+}
+
+/// What becomes of a transaction over several slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transactions {
+    /// CROSSSLOT, as a cluster node says.
+    Refuse,
+    /// One transaction for each slot.
+    #[default]
+    PerSlot,
+    /// The same, and WATCH over several slots.
+    BestEffort,
+}
+
+impl Word for Transactions {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("refuse", Self::Refuse), ("per-slot", Self::PerSlot), ("best-effort", Self::BestEffort)];
 }
 
 /// Form of a log line.

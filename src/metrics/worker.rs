@@ -30,6 +30,8 @@ series! {
             "Parts of the requests that were split over slots or nodes.";
         partial_failures: Counter = "slotway_partial_failures_total",
             "Split requests of which some parts failed and others did not.";
+        transactions_spread: Counter = "slotway_transactions_spread_total",
+            "Transactions over several slots: each slot's part is atomic, the whole is not.";
         acl_denials: Counter = "slotway_acl_denials_total",
             "Requests that the user's rules denied.";
         login_failures: Counter = "slotway_login_failures_total",
@@ -147,6 +149,12 @@ impl WorkerMetrics {
     #[inline]
     pub fn partial_failure(&self) {
         self.series.partial_failures.add(1);
+    }
+
+    /// A transaction over several slots runs.
+    #[inline]
+    pub fn transaction_spread(&self) {
+        self.series.transactions_spread.add(1);
     }
 
     /// A node declined a request.

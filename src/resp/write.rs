@@ -138,7 +138,8 @@ fn line(out: &mut Vec<u8>, kind: u8, text: &[u8]) {
 
 /// The text that servers write since 7.2: plain digits where they are short, otherwise an exponent
 /// with its sign and no padding (`1e+21`, `1.5e-7`).
-fn shortest(number: f64) -> String {
+#[must_use]
+pub fn shortest(number: f64) -> String {
     if number.is_nan() {
         return "nan".to_owned();
     }

@@ -29,6 +29,8 @@ pub enum Plan {
     AnyNode,
     /// Ask several nodes, or one after the other, and compute the reply.
     Steps,
+    /// MULTI, EXEC and their like: the session's own.
+    Transaction,
     /// The gateway answers.
     Local,
 }
@@ -47,15 +49,23 @@ pub enum RouteError {
     Unsupported(String),
 }
 
+/// How far a request may go, as the settings say.
+#[derive(Clone, Copy, Debug)]
+pub struct Reach {
+    /// How far commands may go across slots.
+    pub cross: Cross,
+    /// Whether patterns of `SORT` may name other keys.
+    pub sort_patterns: bool,
+}
+
 /// Keyless scripts run on one steady primary, so that their results repeat: the owner of this slot.
 const STEADY: u16 = 0;
 
-/// Decides what to do with a request. `reach` is how far commands may go across slots; `positions` is
-/// working memory.
+/// Decides what to do with a request. `positions` is working memory.
 pub fn plan(
     spec: &CommandSpec,
     request: &Request<'_>,
-    reach: Cross,
+    reach: Reach,
     positions: &mut Vec<u32>,
 ) -> Result<Plan, RouteError> {
     if spec.default == Availability::Off {
@@ -77,7 +87,8 @@ pub fn plan(
         Class::Local => Ok(Plan::Local),
         Class::Refused => Err(spec.refused().into()),
         Class::AllMasters | Class::AllNodes | Class::Cursor => Ok(Plan::Steps),
-        Class::PubSub | Class::Transaction => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::Transaction => Ok(Plan::Transaction),
+        Class::PubSub => Err(RouteError::Unsupported(spec.wire_name())),
     }
 }
 
@@ -90,7 +101,7 @@ fn one_key(spec: &CommandSpec, request: &Request<'_>) -> Plan {
 fn keyed(
     spec: &CommandSpec,
     request: &Request<'_>,
-    reach: Cross,
+    reach: Reach,
     positions: &mut Vec<u32>,
 ) -> Result<Plan, RouteError> {
     if spec.keys.positions(request, positions).is_err() {
@@ -102,6 +113,12 @@ fn keyed(
         return Ok(if spec.class == Class::Script { steady } else { Plan::AnyNode });
     };
     if slots.all(|slot| slot == first) {
+        let looks_elsewhere = reach.sort_patterns
+            && matches!(spec.class, Class::Gather | Class::Store)
+            && spec.reads_patterns(request);
+        if looks_elsewhere {
+            return Ok(Plan::Steps);
+        }
         return Ok(Plan::Forward { slot: first, several: positions.len() > 1 });
     }
     match spec.cross_for(request) {
@@ -121,6 +138,6 @@ fn steady() -> Slot {
     Slot::new(STEADY).unwrap_or(Slot::of(b""))
 }
 
-fn reach_covers(reach: Cross, wanted: Cross) -> bool {
-    reach as u8 >= wanted as u8
+fn reach_covers(reach: Reach, wanted: Cross) -> bool {
+    reach.cross as u8 >= wanted as u8
 }

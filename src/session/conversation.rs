@@ -1,7 +1,8 @@
 //! The state of one client's side of the gateway, and how its requests are answered.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -15,6 +16,7 @@ use crate::resp::{ParseError, Protocol, write};
 use super::client::Client;
 use super::places::About;
 use super::replies::{End, Replies};
+use super::transaction::Transaction;
 use super::worker::Worker;
 
 /// Whether the session goes on after a request.
@@ -40,6 +42,13 @@ pub(super) enum Wanted {
     SkipThis,
 }
 
+/// A reply that is part of another.
+pub(super) enum Aside {
+    Missing,
+    Ready(Vec<u8>),
+    Later(Pin<Box<dyn Future<Output = Vec<u8>>>>),
+}
+
 /// The state of one client's side of the gateway.
 pub(super) struct Conversation {
     pub(super) worker: Rc<Worker>,
@@ -50,6 +59,9 @@ pub(super) struct Conversation {
     listed: Cell<Option<usize>>,
     pub(super) protocol: Protocol,
     pub(super) wanted: Wanted,
+    pub(super) transaction: Transaction,
+    /// Where the next reply goes when it does not go to the client.
+    aside: RefCell<Option<Aside>>,
     /// The slot table's version under which the requests under way were routed.
     routed: u64,
 }
@@ -70,12 +82,28 @@ impl Conversation {
         let listed = Cell::new(Some(worker.clients.borrow_mut().insert(client.clone())));
         worker.metrics.session_opened();
         let asker: Rc<dyn Asker> = replies.clone();
-        let (protocol, wanted) = (Protocol::Resp2, Wanted::All);
-        Self { worker, client, replies, asker, listed, protocol, wanted, routed: 0 }
+        Self {
+            worker,
+            client,
+            replies,
+            asker,
+            listed,
+            protocol: Protocol::Resp2,
+            wanted: Wanted::All,
+            transaction: Transaction::default(),
+            aside: RefCell::default(),
+            routed: 0,
+        }
     }
 
     /// Answers at the request's place in the order.
     pub(super) fn answer(&self, family: Family, write: impl FnOnce(&mut Vec<u8>)) -> Flow {
+        if let Some(aside) = &mut *self.aside.borrow_mut() {
+            let mut reply = Vec::new();
+            write(&mut reply);
+            *aside = Aside::Ready(reply);
+            return Flow::Next;
+        }
         self.replies.answer(family, self.is_muted(), write);
         Flow::Next
     }
@@ -87,10 +115,26 @@ impl Conversation {
         family: Family,
         reply: impl Future<Output = Vec<u8>> + 'static,
     ) {
+        if let Some(aside) = &mut *self.aside.borrow_mut() {
+            *aside = Aside::Later(Box::pin(reply));
+            return;
+        }
         let ticket = self.replies.expect(About { family, muted: self.is_muted(), size: 0 });
         self.asker.disturbed();
         let asker = self.asker.clone();
         spawn_local(async move { asker.settle(ticket, &reply.await) });
+    }
+
+    /// Has something answered, and takes the reply instead of letting it leave.
+    pub(super) fn aside(&mut self, answer: impl FnOnce(&mut Self) -> Flow) -> (Flow, Aside) {
+        self.aside.replace(Some(Aside::Missing));
+        let flow = answer(self);
+        (flow, self.aside.take().unwrap_or(Aside::Missing))
+    }
+
+    /// Whether the next reply is taken aside.
+    pub(super) fn is_aside(&self) -> bool {
+        self.aside.borrow().is_some()
     }
 
     /// Replies to what follows are in this protocol.
@@ -130,6 +174,9 @@ impl Conversation {
     /// Whether the next request has to wait: for those before it, or because too much is under way.
     /// A session that `paused` for the latter goes on when half of it is done, so that it works in batches.
     pub(super) fn must_pause(&mut self, paused: bool) -> bool {
+        if self.transaction.is_running() {
+            return true;
+        }
         let limits = &self.worker.gateway.settings.limits;
         let share = if paused { 2 } else { 1 };
         let (requests, bytes) = self.replies.waiting();

@@ -17,6 +17,7 @@ mod replies;
 mod scripts;
 mod serve;
 mod steps;
+mod transaction;
 mod worker;
 
 use std::pin::Pin;

@@ -10,7 +10,6 @@ use crate::backend::{LARGE, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec, Commands, Retry};
 use crate::merge::Merge;
-use crate::metrics::Family;
 use crate::resp::{Request, RequestParser};
 use crate::route::{KeyByKey, Plan, Split, plan};
 
@@ -18,7 +17,7 @@ use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::local;
 use super::places::About;
-use super::steps;
+use super::{steps, transaction};
 
 impl Conversation {
     /// Serves one request; its reply, from here or from a node, leaves at its place in the order.
@@ -47,11 +46,14 @@ impl Conversation {
     ) -> Flow {
         let spec = match commands.resolve(&request) {
             Ok(spec) => spec,
-            Err(error) => return self.fail(Family::Other, error.line()),
+            Err(error) => return transaction::unresolved(self, &error),
         };
         self.client.ran(spec);
         if !self.client.authenticated.get() && !local::before_login(spec) {
-            return self.fail(family(spec), "NOAUTH Authentication required.");
+            return self.reject(spec, "NOAUTH Authentication required.");
+        }
+        if self.transaction.is_open() {
+            return transaction::take(self, spec, &request);
         }
         let plan = plan(spec, &request, self.worker.reach, &mut self.worker.positions.borrow_mut());
         match plan {
@@ -73,6 +75,7 @@ impl Conversation {
                 self.forward(ticket, self.terms(spec, None, &request), &request, whole);
             }
             Ok(Plan::Steps) => return steps::begin(self, spec, &request),
+            Ok(Plan::Transaction) => return transaction::control(self, spec, &request),
             Ok(Plan::Local) => return local::answer(self, spec, &request),
             Err(error) => return self.fail(family(spec), error.to_string()),
         }
@@ -164,6 +167,9 @@ impl Conversation {
         request: &Request<'_>,
         rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
     ) {
+        if self.is_aside() {
+            return steps::ask_any(self, spec, request, rewrite);
+        }
         let ticket = self.replies.expect_rewrite(self.about(spec, request), Box::new(rewrite));
         let terms = self.terms(spec, None, request);
         self.worker

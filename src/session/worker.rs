@@ -12,10 +12,10 @@ use slab::Slab;
 use crate::backend::{Clock, Pool, Scratch, micros};
 use crate::cluster::{Software, Topology};
 use crate::command::{Commands, Cross};
-use crate::config::{CrossSlot, Limits, Settings};
+use crate::config::{CrossSlot, Limits, Routing, Settings};
 use crate::metrics::{Metrics, Rejection, Totals, WorkerMetrics};
 use crate::resp;
-use crate::route::Itinerary;
+use crate::route::{Itinerary, Reach};
 
 use super::client::Client;
 use super::colleagues::Colleagues;
@@ -124,9 +124,11 @@ pub struct Worker {
     pub(super) acquaintances: RefCell<Acquaintances>,
     itinerary: RefCell<Rc<Itinerary>>,
     pub(super) limits: resp::Limits,
-    pub(super) reach: Cross,
+    pub(super) reach: Reach,
     /// Working memory for key positions.
     pub(super) positions: RefCell<Vec<u32>>,
+    /// That a transaction over several slots is not atomic was logged.
+    pub(super) told_of_spread: Cell<bool>,
     draining: Cell<bool>,
 }
 
@@ -147,7 +149,7 @@ impl Worker {
             request_bytes: limits.request_bytes,
         };
         let routing = &gateway.settings.routing;
-        let reach = reach(routing.cross_slot);
+        let reach = reach(routing);
         let scripts = Scripts::new(routing.script_bytes / gateway.colleagues.count().max(1));
         Rc::new(Self {
             gateway,
@@ -164,6 +166,7 @@ impl Worker {
             limits,
             reach,
             positions: RefCell::default(),
+            told_of_spread: Cell::new(false),
             draining: Cell::new(false),
         })
     }
@@ -227,12 +230,13 @@ impl Worker {
 }
 
 /// The setting in the words of the commands' rows.
-fn reach(setting: CrossSlot) -> Cross {
-    match setting {
+fn reach(settings: &Routing) -> Reach {
+    let cross = match settings.cross_slot {
         CrossSlot::Off => Cross::Never,
         CrossSlot::Split => Cross::Split,
         CrossSlot::Gather => Cross::Gather,
         CrossSlot::Store => Cross::Store,
         CrossSlot::Move => Cross::Move,
-    }
+    };
+    Reach { cross, sort_patterns: settings.sort_patterns }
 }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::cluster::Slot;
-use crate::command::{CommandSpec, Key};
+use crate::command::{CommandSpec, Key, Role};
 use crate::resp::{Limits, Parsed, Request, RequestParser};
 
 /// A request with its command's row.
@@ -52,6 +52,23 @@ impl Call {
         // A request whose keys cannot be told takes no steps.
         let _ = self.spec.keys(&self.request(), |key| keys.push(key));
         keys
+    }
+
+    /// Where the keys stand that are read.
+    pub(super) fn sources(&self) -> Vec<usize> {
+        let read = |key: &Key| key.role != Role::Destination;
+        self.keys().into_iter().filter(read).map(|key| key.at).collect()
+    }
+
+    /// Where the key stands that is written; 0 when there is none.
+    pub(super) fn destination(&self) -> usize {
+        let written = |key: &Key| key.role == Role::Destination;
+        self.keys().into_iter().rfind(written).map_or(0, |key| key.at)
+    }
+
+    /// Whether the argument is this word, in any case.
+    pub(super) fn says(&self, at: usize, word: &str) -> bool {
+        self.arg(at).eq_ignore_ascii_case(word.as_bytes())
     }
 
     /// The slot of the key that stands there.

@@ -8,8 +8,11 @@ use bytes::Bytes;
 
 use crate::backend::{Asker, Ticket};
 
+/// What a step gets whose keys stand on both sides of a migration, when it can be split by key.
+pub(super) const TRY_AGAIN: &[u8] = b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
+
 /// Replies in the order of their requests; a ticket's place is the request's number.
-pub(super) struct Inbox {
+pub(in crate::session) struct Inbox {
     state: RefCell<State>,
 }
 
@@ -25,7 +28,7 @@ struct State {
 
 impl Inbox {
     /// For so many replies of at most so many bytes together.
-    pub(super) fn new(count: usize, most: usize) -> Self {
+    pub(in crate::session) fn new(count: usize, most: usize) -> Self {
         Self {
             state: RefCell::new(State {
                 replies: vec![Vec::new(); count],
@@ -38,7 +41,7 @@ impl Inbox {
     }
 
     /// All replies; `None` when they were too large together.
-    pub(super) async fn replies(&self) -> Option<Vec<Vec<u8>>> {
+    pub(in crate::session) async fn replies(&self) -> Option<Vec<Vec<u8>>> {
         poll_fn(|cx| {
             let mut state = self.state.borrow_mut();
             if state.outstanding == 0 {
@@ -91,8 +94,10 @@ impl Asker for Inbox {
         true
     }
 
-    /// No step is splittable.
-    fn split(&self, _: Ticket, _: Bytes) {}
+    /// Who asked asks again, key by key.
+    fn split(&self, ticket: Ticket, _: Bytes) {
+        self.state.borrow_mut().keep(ticket, TRY_AGAIN, true);
+    }
 
     fn disturbed(&self) {}
 }

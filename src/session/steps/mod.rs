@@ -8,18 +8,31 @@
 
 mod broadcast;
 mod call;
+mod computed;
+mod copy;
+mod gather;
+mod geo;
+mod hyperloglogs;
 mod inbox;
 mod library;
 mod newcomers;
 mod primaries;
+mod ranges;
 mod scan;
+mod sequence;
+mod sets;
+mod sort;
+mod sorted_sets;
+mod store;
 mod stragglers;
+mod streams;
+mod strings;
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{Asker, Terms, Ticket};
+use crate::backend::{ABORTED, Asker, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec};
 use crate::resp::{Protocol, ReplyError, Request, Value, write};
@@ -30,7 +43,8 @@ use super::family::family;
 use super::worker::Worker;
 
 use call::Call;
-use inbox::Inbox;
+
+pub(super) use inbox::Inbox;
 
 pub(super) use newcomers::Acquaintances;
 pub(super) use primaries::primaries_info;
@@ -56,9 +70,31 @@ pub(super) fn begin(
     Flow::Next
 }
 
+/// Asks any primary, and rewrites its reply, for one who wants the reply for itself.
+pub(super) fn ask_any(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+    rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
+) {
+    let (steps, request) = (Steps::of(conversation), request.frame().to_vec());
+    conversation.answer_later(family(spec), async move {
+        let step = Step { terms: Terms::new(None, steps.protocol), node: None, request };
+        let mut reply = Vec::new();
+        match steps.ask_all(vec![step.repeatable()]).await.as_deref() {
+            Ok([found]) => rewrite(found, &mut reply),
+            _ => reply = Stop::TooLarge.line(),
+        }
+        reply
+    });
+}
+
 async fn perform(steps: &Steps, call: &Call) -> Outcome {
     match call.spec().class {
         Class::AllMasters | Class::AllNodes => broadcast::perform(steps, call).await,
+        Class::Sequence => sequence::perform(steps, call).await,
+        Class::Gather | Class::Store => computed::perform(steps, call).await,
+        Class::Block if !call.spec().blocks(&call.request()) => streams::perform(steps, call).await,
         Class::Script => library::perform(steps, call).await,
         Class::Cursor if call.spec().name == "SCAN" => scan::perform(steps, call).await,
         _ => Err(Stop::Unsupported(call.spec().wire_name())),
@@ -86,6 +122,9 @@ enum Stop {
     /// An error of the command itself, as a server words it.
     #[error("{0}")]
     Refused(&'static str),
+    /// The same, with something of the request in it.
+    #[error("{0}")]
+    Command(String),
     /// The cursor of a scan.
     #[error(transparent)]
     Cursor(#[from] CursorError),
@@ -107,7 +146,9 @@ impl Stop {
     /// The error as it goes on the wire.
     fn line(self) -> Vec<u8> {
         if let Self::Node(reply) = self {
-            return reply;
+            // Its client knows of no transaction.
+            let reason = reply.strip_prefix(ABORTED).map(|reason| [b"-", reason].concat());
+            return reason.unwrap_or(reply);
         }
         let mut line = Vec::new();
         write::error(&mut line, self.to_string());

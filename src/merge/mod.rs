@@ -1,4 +1,15 @@
-//! Many partial replies become one.
+//! Many partial replies become one: by a policy of their command ([`Merge`]), or by computing what a single
+//! server would have computed ([`set`], [`scored`], [`hyperloglog`] and the others).
+
+pub mod bits;
+pub mod geo;
+pub mod hyperloglog;
+pub mod lcs;
+pub mod score;
+pub mod scored;
+pub mod set;
+pub mod sort;
+pub mod streams;
 
 pub mod info;
 mod memory;
@@ -41,6 +52,17 @@ pub enum ResponsePolicy {
     LastStep,
     /// A rule of the command's own (`INFO`, `SCAN`, `SLOWLOG GET`).
     Special,
+}
+
+/// Why parts do not become a reply. `Display` is the line that the client gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// A reply of a kind that the node should not have given.
+    #[error("ERR unexpected reply from a node")]
+    Unexpected,
+    /// A value that the command cannot compute with, in the server's words.
+    #[error("{0}")]
+    Value(&'static str),
 }
 
 /// The part of a split request that a reply belongs to.

@@ -1,0 +1,377 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Between MULTI and EXEC nothing is sent: commands are checked and collected here, so DISCARD costs nothing and a
+//! transaction needs no connection of its own. EXEC sends them as one uninterrupted block on the connection that
+//! all sessions share. What takes more than that (several slots, watched keys) is [`exec`]'s; what the gateway
+//! answers itself is put between by [`splice`].
+
+mod exec;
+mod queue;
+mod splice;
+mod watch;
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+use tokio::task::spawn_local;
+
+use crate::cluster::Slot;
+use crate::command::{Availability, Class, CommandError, CommandSpec, Cross, InMulti, Retry};
+use crate::config::Transactions;
+use crate::metrics::Family;
+use crate::resp::{Request, write};
+
+use super::conversation::{Conversation, Flow};
+use super::family::family;
+use super::local;
+use super::places::About;
+
+use queue::{Entry, Queue, Reach};
+use splice::Running;
+use watch::Watching;
+
+const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+
+/// Where a session stands between MULTI and EXEC, and what it watches.
+#[derive(Default)]
+pub(super) struct Transaction {
+    state: State,
+    watching: Option<Rc<Watching>>,
+}
+
+#[derive(Default)]
+enum State {
+    /// No MULTI.
+    #[default]
+    Closed,
+    /// Commands are collected.
+    Open(Box<Queue>),
+    /// A command was refused: EXEC will be, too.
+    Spoiled,
+    /// EXEC has begun, and is served again when the nodes have answered.
+    Running(Box<Running>),
+}
+
+impl Transaction {
+    /// Whether MULTI was said.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.state, State::Closed)
+    }
+
+    /// Whether EXEC waits for nodes. Then nothing is served.
+    pub(super) fn is_running(&self) -> bool {
+        matches!(&self.state, State::Running(running) if !running.is_done())
+    }
+
+    /// What was collected is needed no more.
+    fn spoil(&mut self) {
+        if self.is_open() {
+            self.state = State::Spoiled;
+        }
+    }
+
+    fn watched(&self) -> Vec<Slot> {
+        self.watching.as_ref().map(|watching| watching.slots()).unwrap_or_default()
+    }
+}
+
+impl Conversation {
+    /// Refuses a command without looking at what it wants; a transaction is spoiled by that. A refused EXEC ends
+    /// it, and says so.
+    pub(super) fn reject(&mut self, spec: &CommandSpec, text: impl AsRef<[u8]>) -> Flow {
+        if spec.name == "EXEC" {
+            self.end_transaction();
+            let line = [b"EXECABORT Transaction discarded because of: ", text.as_ref()].concat();
+            return self.fail(family(spec), line);
+        }
+        self.transaction.spoil();
+        self.fail(family(spec), text)
+    }
+
+    /// No MULTI and no WATCH any more.
+    pub(super) fn end_transaction(&mut self) {
+        self.transaction.state = State::Closed;
+        self.unwatch();
+    }
+
+    fn unwatch(&mut self) {
+        let Some(watching) = self.transaction.watching.take() else { return };
+        let worker = self.worker.clone();
+        spawn_local(async move {
+            for watch in watching.take() {
+                watch.end(&worker).await;
+            }
+        });
+    }
+}
+
+/// A request for which there is no row, or with a wrong number of arguments.
+pub(super) fn unresolved(conversation: &mut Conversation, error: &CommandError) -> Flow {
+    match error {
+        CommandError::Arity(name) if name == "exec" => conversation.end_transaction(),
+        _ => conversation.transaction.spoil(),
+    }
+    conversation.fail(Family::Other, error.line())
+}
+
+/// A command of the MULTI family where there was no MULTI.
+pub(super) fn control(
+    conversation: &mut Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Flow {
+    match &*spec.name {
+        "MULTI" => {
+            let watched = conversation.transaction.watched();
+            let queue = Queue::new(reach(conversation, &watched), watched.into_iter());
+            conversation.transaction.state = State::Open(Box::new(queue));
+            ok(conversation, spec)
+        }
+        "WATCH" => watch(conversation, spec, request),
+        "UNWATCH" => {
+            conversation.unwatch();
+            ok(conversation, spec)
+        }
+        _ => conversation.fail(family(spec), format!("ERR {} without MULTI", spec.name)),
+    }
+}
+
+/// A command behind MULTI.
+pub(super) fn take(
+    conversation: &mut Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Flow {
+    match spec.in_multi {
+        InMulti::Control => match &*spec.name {
+            "EXEC" => exec(conversation, spec),
+            "DISCARD" => {
+                conversation.end_transaction();
+                ok(conversation, spec)
+            }
+            "MULTI" => misplaced(conversation, spec, "ERR MULTI calls can not be nested"),
+            "WATCH" => misplaced(conversation, spec, "ERR WATCH inside MULTI is not allowed"),
+            _ if spec.class == Class::Local => local::answer(conversation, spec, request),
+            _ => collect_here(conversation, spec, request),
+        },
+        InMulti::Splice => collect_here(conversation, spec, request),
+        InMulti::Queue | InMulti::QueueOneSlot | InMulti::NonBlocking => {
+            collect(conversation, spec, request)
+        }
+        InMulti::Refuse if spec.default == Availability::Off => {
+            conversation.reject(spec, spec.refused().line())
+        }
+        InMulti::Refuse | InMulti::ServerError => {
+            conversation.reject(spec, "ERR Command not allowed inside a transaction")
+        }
+    }
+}
+
+/// How far this client's next transaction may go.
+fn reach(conversation: &Conversation, watched: &[Slot]) -> Reach {
+    let reads = conversation.worker.reach.cross as u8 >= Cross::Gather as u8;
+    match conversation.worker.gateway.settings.routing.transactions {
+        Transactions::PerSlot | Transactions::BestEffort => Reach::Slots,
+        // Between the test of the watched keys and a read elsewhere they may change.
+        Transactions::Refuse if reads && watched.is_empty() => Reach::Reads,
+        Transactions::Refuse => Reach::OneSlot,
+    }
+}
+
+/// Valkey counts it as a mistake that spoils the transaction, Redis does not.
+fn misplaced(conversation: &mut Conversation, spec: &CommandSpec, text: &str) -> Flow {
+    if conversation.worker.gateway.software().name() == "valkey" {
+        return conversation.reject(spec, text);
+    }
+    conversation.fail(family(spec), text)
+}
+
+/// Collects a command for a node.
+fn collect(conversation: &mut Conversation, spec: &CommandSpec, request: &Request<'_>) -> Flow {
+    let Ok(slot) = slot(conversation, spec, request) else {
+        return conversation.reject(spec, CROSSSLOT);
+    };
+    let entry = Entry {
+        slot,
+        reads: spec.retry_for(request) == Retry::Read,
+        script: spec.class == Class::Script,
+        frame: request.frame(),
+    };
+    let most = limit(conversation);
+    let State::Open(queue) = &mut conversation.transaction.state else {
+        return queued(conversation, spec);
+    };
+    if !queue.admits(entry) {
+        return conversation.reject(spec, CROSSSLOT);
+    }
+    if queue.size_with(request.frame()) > most {
+        return conversation.reject(spec, TOO_LARGE);
+    }
+    queue.push(entry);
+    if spec.class == Class::PubSub {
+        queue.publishes();
+    }
+    queued(conversation, spec)
+}
+
+/// Collects a command that the gateway answers.
+fn collect_here(
+    conversation: &mut Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Flow {
+    let most = limit(conversation);
+    if let State::Open(queue) = &mut conversation.transaction.state {
+        if queue.size_with(request.frame()) > most {
+            return conversation.reject(spec, TOO_LARGE);
+        }
+        queue.push_here(request.frame());
+    }
+    queued(conversation, spec)
+}
+
+const TOO_LARGE: &str = "ERR the transaction is larger than limits.request_bytes";
+
+/// A transaction is sent as one request. Its length has to fit into 32 bits, and some room is left for what goes
+/// round the commands.
+fn limit(conversation: &Conversation) -> usize {
+    conversation.worker.limits.request_bytes.min(u32::MAX as usize / 2)
+}
+
+/// The slot of the request's keys, if it has any. An error: they stand in several.
+fn slot(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Option<Slot>, ()> {
+    let positions = &mut *conversation.worker.positions.borrow_mut();
+    if spec.keys.positions(request, positions).is_err() {
+        // Any node gives the server's own error, at its place in EXEC's array.
+        return Ok(None);
+    }
+    let mut slots = positions.iter().filter_map(|&at| request.arg(at as usize)).map(Slot::of);
+    let first = slots.next();
+    if slots.all(|slot| Some(slot) == first) { Ok(first) } else { Err(()) }
+}
+
+fn ok(conversation: &Conversation, spec: &CommandSpec) -> Flow {
+    conversation.answer(family(spec), |out| write::simple(out, "OK"))
+}
+
+fn queued(conversation: &Conversation, spec: &CommandSpec) -> Flow {
+    conversation.answer(family(spec), |out| write::simple(out, "QUEUED"))
+}
+
+fn exec(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
+    match &conversation.transaction.state {
+        State::Open(queue) => match (queue.only_block(), &conversation.transaction.watching) {
+            (Some(block), None) => {
+                let unsettled = conversation.replies.unsettled() > 0;
+                let is_delicate = |slot| conversation.replies.is_delicate(slot);
+                let must_wait =
+                    (queue.is_publishing() && unsettled) || block.slot().is_some_and(is_delicate);
+                if must_wait { Flow::Wait } else { send(conversation, spec) }
+            }
+            (_, None) if queue.is_empty() => {
+                conversation.transaction.state = State::Closed;
+                conversation.answer(family(spec), |out| write::array(out, 0))
+            }
+            _ if conversation.replies.unsettled() > 0 => Flow::Wait,
+            _ => begin(conversation, spec),
+        },
+        State::Running(_) => splice::finish(conversation, spec),
+        State::Spoiled | State::Closed => {
+            conversation.end_transaction();
+            let text = "EXECABORT Transaction discarded because of previous errors.";
+            conversation.fail(family(spec), text)
+        }
+    }
+}
+
+/// Takes what was collected; there is no MULTI any more.
+fn take_queue(conversation: &mut Conversation) -> Option<Queue> {
+    match std::mem::take(&mut conversation.transaction.state) {
+        State::Open(queue) => Some(*queue),
+        _ => None,
+    }
+}
+
+/// The usual case: one block, sent and answered as if it were one request.
+fn send(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
+    let Some(block) = take_queue(conversation).and_then(Queue::into_only_block) else {
+        return Flow::Next;
+    };
+    let terms = block.terms(conversation.protocol);
+    let bytes = block.into_bytes();
+    let muted = conversation.is_muted();
+    let ticket =
+        conversation.replies.expect(About { family: family(spec), muted, size: bytes.len() });
+    if let Some(slot) = terms.slot {
+        conversation.replies.mark_delicate(ticket, slot);
+    }
+    conversation.worker.pool.send_bytes(terms, &conversation.asker, ticket, bytes);
+    Flow::Next
+}
+
+/// Several slots, watched keys, or commands for the gateway itself. Everything before is answered, and nothing
+/// that follows begins before it has ended.
+fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
+    let Some(mut queue) = take_queue(conversation) else { return Flow::Next };
+    let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);
+    if queue.slots() > 1 {
+        worker.metrics.transaction_spread();
+        warn_of_spread(conversation, queue.slots());
+    }
+    let watching = conversation.transaction.watching.take();
+    let watches = watching.map(|watching| watching.take()).unwrap_or_default();
+    let here = queue.take_here();
+    let run = async move { exec::run(&worker, protocol, queue, watches).await };
+    if here.is_empty() {
+        conversation.answer_later(family(spec), async move {
+            let reply = run.await.and_then(|done| done.reply(&[]));
+            reply.unwrap_or_else(|stop| stop.reply(protocol))
+        });
+        return Flow::Next;
+    }
+    let running = Running::start(conversation.client.clone(), here, run);
+    conversation.transaction.state = State::Running(Box::new(running));
+    Flow::Wait
+}
+
+/// Whoever runs the gateway should know that an application relies on more than it gets; once is enough.
+fn warn_of_spread(conversation: &Conversation, slots: usize) {
+    if conversation.worker.told_of_spread.replace(true) {
+        return;
+    }
+    tracing::warn!(
+        client = %conversation.client.address,
+        slots,
+        "a transaction over several slots is atomic in each slot only (routing.transactions)"
+    );
+}
+
+/// `WATCH key..`
+fn watch(conversation: &mut Conversation, spec: &CommandSpec, request: &Request<'_>) -> Flow {
+    let Ok(Some(slot)) = slot(conversation, spec, request) else {
+        return conversation.fail(family(spec), CROSSSLOT);
+    };
+    let watched = conversation.transaction.watched();
+    let several =
+        conversation.worker.gateway.settings.routing.transactions == Transactions::BestEffort;
+    if !several && watched.iter().any(|other| *other != slot) {
+        return conversation.fail(family(spec), CROSSSLOT);
+    }
+    if conversation.replies.unsettled() > 0 {
+        return Flow::Wait;
+    }
+    let watching = conversation.transaction.watching.get_or_insert_default().clone();
+    if watching.size() + request.frame().len() > limit(conversation) {
+        return conversation.fail(family(spec), TOO_LARGE);
+    }
+    let keys: Vec<Bytes> = request.args().skip(1).map(Bytes::copy_from_slice).collect();
+    let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);
+    conversation.answer_later(family(spec), async move {
+        watching.add(&worker, protocol, slot, keys).await
+    });
+    Flow::Next
+}

@@ -1,0 +1,285 @@
+//! WATCH: for each watched slot a connection of the session's own to the slot's owner, until EXEC.
+//!
+//! Invariant: where the gateway cannot be sure that nothing has changed, EXEC finds a change. A node says so for
+//! every key that it has, but not for one that it has not while the slot moves away. So a watched connection that
+//! broke, or whose slot has another owner, counts as changed; and EXEC asks in the same breath whether the watched
+//! keys exist, which a node that no longer has their slot, or is giving it away, refuses to answer.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{sleep, timeout};
+
+use crate::backend::{ABORTED, Detour, Lease, LeaseError, Pool, micros};
+use crate::cluster::Slot;
+use crate::resp::{Protocol, write};
+
+use super::super::worker::Worker;
+use super::queue::Block;
+
+/// Between two tries to find the node that has the slot.
+const PAUSE: Duration = Duration::from_millis(5);
+
+type Keys = HashSet<Bytes, foldhash::fast::RandomState>;
+
+/// The watched keys of one slot.
+pub(super) struct Watch {
+    slot: Slot,
+    /// `None`: it is lost.
+    lease: Option<Lease>,
+    /// Who served the slot when its first key was watched.
+    owner: Option<Rc<str>>,
+    /// The slot is moving, and the connection is to the node that it moves to.
+    asking: bool,
+    keys: Keys,
+}
+
+/// Why a block under WATCH has no array.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// A watched key has changed, or may have: nothing ran.
+    Changed,
+    /// The node's error: nothing ran.
+    Refused(Vec<u8>),
+    /// The connection broke after the block was sent.
+    Unknown,
+}
+
+/// All that a session watches.
+#[derive(Default)]
+pub(super) struct Watching {
+    watches: RefCell<Vec<Watch>>,
+}
+
+impl Watching {
+    /// The watched slots, in the order in which they were first watched.
+    pub(super) fn slots(&self) -> Vec<Slot> {
+        self.watches.borrow().iter().map(|watch| watch.slot).collect()
+    }
+
+    /// Bytes of all watched keys.
+    pub(super) fn size(&self) -> usize {
+        self.watches.borrow().iter().flat_map(|watch| &watch.keys).map(Bytes::len).sum()
+    }
+
+    pub(super) fn take(&self) -> Vec<Watch> {
+        self.watches.take()
+    }
+
+    /// Watches keys of one slot; the reply to WATCH. The session does nothing else meanwhile.
+    pub(super) async fn add(
+        &self,
+        worker: &Worker,
+        protocol: Protocol,
+        slot: Slot,
+        keys: Vec<Bytes>,
+    ) -> Vec<u8> {
+        let known = {
+            let mut watches = self.watches.borrow_mut();
+            let at = watches.iter().position(|watch| watch.slot == slot);
+            at.map(|at| watches.remove(at))
+        };
+        let watch = match known {
+            Some(watch) => Ok(watch.with(worker, keys).await),
+            None => Watch::begin(worker, protocol, slot, keys).await,
+        };
+        match watch {
+            Ok(watch) => {
+                self.watches.borrow_mut().push(watch);
+                b"+OK\r\n".to_vec()
+            }
+            Err(line) => line,
+        }
+    }
+}
+
+impl Watch {
+    /// Watches the first keys of a slot; the error is the client's reply.
+    async fn begin(
+        worker: &Worker,
+        protocol: Protocol,
+        slot: Slot,
+        keys: Vec<Bytes>,
+    ) -> Result<Self, Vec<u8>> {
+        let pool = &worker.pool;
+        let patience = micros(worker.gateway.settings.backend.hold_time);
+        let started = worker.clock.tick();
+        let mut lease = pool.lease(slot, protocol).await.map_err(line)?;
+        let mut asking = false;
+        loop {
+            let owner = pool.owner(slot);
+            let detour = match ask(worker, &mut lease, &request(asking, &keys), asking.into()).await
+            {
+                None => Detour::Later,
+                Some(reply) if &*reply == b"+OK\r\n" => {
+                    let keys = keys.into_iter().collect();
+                    return Ok(Self { slot, lease: Some(lease), owner, asking, keys });
+                }
+                Some(reply) => match pool.detour(&lease, &reply) {
+                    Some(detour) => detour,
+                    None => {
+                        pool.give_back(lease);
+                        return Err(reply.to_vec());
+                    }
+                },
+            };
+            if worker.clock.tick().saturating_sub(started) > patience {
+                return Err(line(LeaseError::NotServed(slot.index(), format!("{detour:?}"))));
+            }
+            sleep(PAUSE).await;
+            let target = match &detour {
+                Detour::Ask(address) => pool.lease_at(address, protocol).await.ok(),
+                Detour::Moved | Detour::Later => None,
+            };
+            asking = target.is_some();
+            lease = match target {
+                Some(target) => target,
+                None => pool.lease(slot, protocol).await.map_err(line)?,
+            };
+        }
+    }
+
+    /// Watches more keys of the slot.
+    async fn with(mut self, worker: &Worker, keys: Vec<Bytes>) -> Self {
+        // One that is lost stays so: as a server, it says OK and lets EXEC find the change.
+        let Some(mut lease) = self.lease.take() else { return self };
+        let asked = request(self.asking, &keys);
+        match ask(worker, &mut lease, &asked, self.asking.into()).await {
+            Some(reply) if &*reply == b"+OK\r\n" => {
+                self.lease = Some(lease);
+                self.keys.extend(keys);
+            }
+            _ => tracing::debug!(slot = self.slot.index(), "watched keys are lost"),
+        }
+        self
+    }
+
+    pub(super) fn slot(&self) -> Slot {
+        self.slot
+    }
+
+    /// Whether the node could still tell of a change.
+    pub(super) fn holds(&self, pool: &Pool) -> bool {
+        let open = self.lease.as_ref().is_some_and(|lease| !lease.is_stale());
+        open && pool.owner(self.slot) == self.owner
+    }
+
+    /// Runs the block unless a watched key has changed; the array's first element is not the block's. Ends the watch.
+    pub(super) async fn exec(
+        mut self,
+        worker: &Worker,
+        protocol: Protocol,
+        block: &Block,
+    ) -> Result<Bytes, Failure> {
+        let mut lease = self.lease.take().ok_or(Failure::Changed)?;
+        let is_foreign = lease.protocol() != protocol;
+        let before = 2 + block.commands() + u32::from(self.asking) + u32::from(is_foreign);
+        let mut request = Vec::new();
+        if is_foreign {
+            hello(protocol, &mut request);
+        }
+        if self.asking {
+            write::command(&mut request, &["ASKING"]);
+        }
+        write::command(&mut request, &["MULTI"]);
+        write_keys("EXISTS", self.keys.iter(), &mut request);
+        request.extend_from_slice(block.frames());
+        write::command(&mut request, &["EXEC"]);
+        let Some((objection, reply)) = exchange(worker, &mut lease, &request, before).await else {
+            worker.metrics.uncertain();
+            return Err(Failure::Unknown);
+        };
+        let outcome = judge(&worker.pool, &lease, objection, reply);
+        if !is_foreign {
+            worker.pool.give_back(lease);
+        }
+        outcome
+    }
+
+    /// Ends the watch; the connection is somebody else's then.
+    pub(super) async fn end(mut self, worker: &Worker) {
+        let Some(mut lease) = self.lease.take() else { return };
+        let mut request = Vec::new();
+        write::command(&mut request, &["UNWATCH"]);
+        let reply = ask(worker, &mut lease, &request, 0).await;
+        if reply.is_some_and(|reply| &*reply == b"+OK\r\n") {
+            worker.pool.give_back(lease);
+        }
+    }
+}
+
+/// What the node made of a block.
+fn judge(
+    pool: &Rc<Pool>,
+    lease: &Lease,
+    objection: Option<Bytes>,
+    reply: Bytes,
+) -> Result<Bytes, Failure> {
+    match reply.first() {
+        Some(b'*') if &*reply != b"*-1\r\n" => return Ok(reply),
+        Some(b'-') => {}
+        _ => return Err(Failure::Changed),
+    }
+    let aborted = reply.starts_with(b"-EXECABORT");
+    let why = objection.filter(|_| aborted).unwrap_or(reply);
+    if pool.detour(lease, &why).is_some() {
+        // The node no longer speaks for the slot.
+        return Err(Failure::Changed);
+    }
+    let told = why.starts_with(b"-EXECABORT");
+    let reason = why.get(1..).unwrap_or_default();
+    Err(Failure::Refused(if told { why.to_vec() } else { [ABORTED, reason].concat() }))
+}
+
+/// `WATCH`, after `ASKING` when the node only has the slot because it is moving there.
+fn request(asking: bool, keys: &[Bytes]) -> Vec<u8> {
+    let mut request = Vec::new();
+    if asking {
+        write::command(&mut request, &["ASKING"]);
+    }
+    write_keys("WATCH", keys.iter(), &mut request);
+    request
+}
+
+fn write_keys<'a>(name: &str, keys: impl ExactSizeIterator<Item = &'a Bytes>, out: &mut Vec<u8>) {
+    write::array(out, keys.len() + 1);
+    write::bulk(out, name);
+    keys.for_each(|key| write::bulk(out, key));
+}
+
+/// The client has changed its protocol since it watched.
+fn hello(protocol: Protocol, out: &mut Vec<u8>) {
+    let version = match protocol {
+        Protocol::Resp2 => "2",
+        Protocol::Resp3 => "3",
+    };
+    write::command(out, &["HELLO", version]);
+}
+
+/// The reply behind `before` others; `None`: the connection is of no use any more.
+async fn ask(worker: &Worker, lease: &mut Lease, request: &[u8], before: u32) -> Option<Bytes> {
+    exchange(worker, lease, request, before).await.map(|(_, reply)| reply)
+}
+
+/// The same, with the first error among those before.
+async fn exchange(
+    worker: &Worker,
+    lease: &mut Lease,
+    request: &[u8],
+    before: u32,
+) -> Option<(Option<Bytes>, Bytes)> {
+    let patience = worker.gateway.settings.backend.request_timeout;
+    let mut replies =
+        timeout(patience, lease.ask(request, before as usize + 1)).await.ok()?.ok()?;
+    let last = replies.pop()?;
+    Some((replies.into_iter().find(|reply| reply.first() == Some(&b'-')), last))
+}
+
+fn line(error: LeaseError) -> Vec<u8> {
+    let mut line = Vec::new();
+    write::error(&mut line, error.to_string());
+    line
+}
