@@ -38,6 +38,7 @@
 //! | [`config`] | typed settings; every mistake reported at once |
 //! | [`metrics`] | every metric, one writer each, summed at the scrape |
 //! | [`resp`] | bytes to messages and back, no I/O |
+//! | [`tls`] | certificates and keys: whom to believe, and how to be believed |
 //! | [`merge`] | many partial replies become one |
 //! | [`command`] | what every command is: one row each |
 //! | [`cluster`] | who serves a slot: an immutable snapshot |
@@ -96,6 +97,8 @@
 pub mod config;
 pub mod metrics;
 pub mod resp;
+
+pub mod tls;
 
 pub mod merge;
 

@@ -11,22 +11,26 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &[]),
     ("metrics", &[]),
     ("resp", &[]),
+    ("tls", &["config"]),
     ("merge", &["resp"]),
     ("command", &["merge", "resp"]),
     ("acl", &["command", "config", "resp"]),
     ("cluster", &["resp"]),
     ("route", &["cluster", "command", "merge", "resp"]),
-    ("backend", &["cluster", "config", "metrics", "resp"]),
+    ("backend", &["cluster", "config", "metrics", "resp", "tls"]),
     ("observe", &["command", "config", "metrics", "resp"]),
     (
         "session",
         &[
             "acl", "backend", "cluster", "command", "config", "merge", "metrics", "observe",
-            "resp", "route",
+            "resp", "route", "tls",
         ],
     ),
     ("admin", &["acl", "cluster", "config", "metrics", "observe"]),
-    ("runtime", &["acl", "admin", "backend", "cluster", "config", "metrics", "observe", "session"]),
+    (
+        "runtime",
+        &["acl", "admin", "backend", "cluster", "config", "metrics", "observe", "session", "tls"],
+    ),
     ("launch", &["backend", "config", "resp"]),
 ];
 

@@ -13,19 +13,24 @@ use tokio_util::codec::{Decoder, FramedRead};
 
 use crate::config::{self, Secret};
 use crate::resp::{Protocol, ReplyError, ReplyScanner, Value, write};
+use crate::tls::{Connector, TlsError};
+
+use super::stream::Stream;
 
 /// After this time without a byte the kernel asks whether the other end still lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// Most bytes in a reply to the handshake. HELLO lists the server's modules.
 const HANDSHAKE_BYTES: usize = 1 << 20;
 
-/// As whom the gateway logs in to a node.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// As whom the gateway logs in to a node, and whom it believes to be one.
+#[derive(Clone, Debug, Default)]
 pub struct Credentials {
     /// User name; empty means the default user.
     pub username: String,
     /// Password; empty means that no login is made.
     pub password: Secret,
+    /// How nodes are believed; `None`: they speak plain.
+    pub tls: Option<Connector>,
 }
 
 /// What a connection must be before it is used.
@@ -48,6 +53,8 @@ pub enum Step {
     Resolve,
     /// Making the TCP connection.
     Connect,
+    /// Encrypting it.
+    Tls,
     /// Logging in.
     Auth,
     /// Choosing the protocol.
@@ -97,9 +104,16 @@ pub struct ConnectError {
 }
 
 impl Credentials {
-    /// The login that the settings give.
-    pub fn of(settings: &config::Cluster) -> Self {
-        Self { username: settings.username.clone(), password: settings.password.clone() }
+    /// What the settings give, certificates and keys read from their files.
+    ///
+    /// # Errors
+    /// The setting whose file is of no use, and why.
+    pub fn load(settings: &config::Cluster) -> Result<Self, TlsError> {
+        Ok(Self {
+            username: settings.username.clone(),
+            password: settings.password.clone(),
+            tls: Connector::load(settings)?,
+        })
     }
 }
 
@@ -112,7 +126,7 @@ impl Handshake {
     /// The requests to send, in one write, and the step that each belongs to.
     fn requests(&self) -> (Vec<u8>, Vec<Step>) {
         let (mut bytes, mut steps) = (Vec::new(), Vec::new());
-        let Credentials { username, password } = &self.credentials;
+        let Credentials { username, password, .. } = &self.credentials;
         if !password.is_empty() {
             let user = (!username.is_empty()).then_some(username.as_str());
             let words: Vec<&str> =
@@ -137,7 +151,7 @@ impl Handshake {
 ///
 /// # Errors
 /// Which node, which step, and why.
-pub async fn dial(address: &str, want: &Handshake) -> Result<TcpStream, ConnectError> {
+pub async fn dial(address: &str, want: &Handshake) -> Result<Stream, ConnectError> {
     let deadline = Instant::now() + want.timeout;
     let failed = |step, cause| ConnectError { address: address.to_owned(), step, cause };
     let lookup = timeout_at(deadline, tokio::net::lookup_host(address)).await;
@@ -145,7 +159,13 @@ pub async fn dial(address: &str, want: &Handshake) -> Result<TcpStream, ConnectE
         Ok(found) => found.map_err(|error| failed(Step::Resolve, error.into()))?.collect(),
         Err(_) => return Err(failed(Step::Resolve, Cause::Timeout)),
     };
-    let stream = connect(&places, deadline).await.map_err(|cause| failed(Step::Connect, cause))?;
+    let socket = connect(&places, deadline).await.map_err(|cause| failed(Step::Connect, cause))?;
+    let stream = match &want.credentials.tls {
+        None => Stream::Plain(socket),
+        Some(tls) => encrypted(tls, address, socket, deadline)
+            .await
+            .map_err(|cause| failed(Step::Tls, cause))?,
+    };
 
     let (bytes, steps) = want.requests();
     if steps.is_empty() {
@@ -153,7 +173,7 @@ pub async fn dial(address: &str, want: &Handshake) -> Result<TcpStream, ConnectE
     }
     let mut talk = FramedRead::new(stream, Replies::new(HANDSHAKE_BYTES));
     let first = steps.first().copied().unwrap_or(Step::Connect);
-    talk.get_mut().write_all(&bytes).await.map_err(|error| failed(first, error.into()))?;
+    send(talk.get_mut(), &bytes).await.map_err(|error| failed(first, error.into()))?;
     for step in steps {
         let reply = timeout_at(deadline, next(&mut talk)).await.unwrap_or(Err(Cause::Timeout));
         reply.and_then(accepted).map_err(|cause| failed(step, cause))?;
@@ -163,6 +183,17 @@ pub async fn dial(address: &str, want: &Handshake) -> Result<TcpStream, ConnectE
         return Err(failed(Step::Connect, Cause::Unasked));
     }
     Ok(talk.into_inner())
+}
+
+async fn encrypted(
+    tls: &Connector,
+    address: &str,
+    socket: TcpStream,
+    deadline: Instant,
+) -> Result<Stream, Cause> {
+    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
+    let shaken = timeout_at(deadline, tls.connect(host, socket)).await;
+    Ok(Stream::Tls(Box::new(shaken.map_err(|_| Cause::Timeout)??)))
 }
 
 /// Tries each address, leaving time for those that follow.
@@ -195,7 +226,13 @@ fn accepted(reply: Bytes) -> Result<(), Cause> {
     }
 }
 
-async fn next(talk: &mut FramedRead<TcpStream, Replies>) -> Result<Bytes, Cause> {
+/// Writes it all, and leaves nothing behind in an encrypted stream.
+pub(super) async fn send(stream: &mut Stream, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+async fn next(talk: &mut FramedRead<Stream, Replies>) -> Result<Bytes, Cause> {
     talk.next().await.unwrap_or(Err(Cause::Closed))
 }
 
@@ -204,7 +241,7 @@ async fn next(talk: &mut FramedRead<TcpStream, Replies>) -> Result<Bytes, Cause>
 #[derive(Debug)]
 pub struct Conversation {
     address: String,
-    talk: FramedRead<TcpStream, Replies>,
+    talk: FramedRead<Stream, Replies>,
     timeout: Duration,
 }
 
@@ -248,7 +285,7 @@ impl Conversation {
         for words in requests {
             write::command(&mut bytes, words);
         }
-        self.talk.get_mut().write_all(&bytes).await?;
+        send(self.talk.get_mut(), &bytes).await?;
         let mut replies = [const { Bytes::new() }; N];
         for reply in &mut replies {
             *reply = next(&mut self.talk).await?;
@@ -295,6 +332,7 @@ impl std::fmt::Display for Step {
         f.write_str(match self {
             Self::Resolve => "looking up the name",
             Self::Connect => "connecting",
+            Self::Tls => "TLS",
             Self::Auth => "AUTH",
             Self::Hello => "HELLO 3",
             Self::ReadOnly => "READONLY",

@@ -8,7 +8,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::resp::ReplyScanner;
 use crate::resp::reply::integer;
@@ -16,6 +15,7 @@ use crate::resp::reply::integer;
 use super::pipeline::{Answered, Coming, Ended, Pipeline};
 use super::pool::Pool;
 use super::redirect::refusal;
+use super::stream::Stream;
 use super::{ABORTED, LARGE};
 
 /// Reads and writes in one turn before other tasks get theirs.
@@ -28,7 +28,7 @@ const OK: &[u8] = b"+OK\r\n";
 pub(super) struct Driver {
     pool: Rc<Pool>,
     pipeline: Rc<Pipeline>,
-    stream: TcpStream,
+    stream: Stream,
     scanner: ReplyScanner,
     /// The beginning of a reply whose rest has not come.
     tail: Vec<u8>,
@@ -50,7 +50,7 @@ impl Future for Driver {
 }
 
 impl Driver {
-    pub(super) fn new(pool: Rc<Pool>, pipeline: Rc<Pipeline>, stream: TcpStream) -> Self {
+    pub(super) fn new(pool: Rc<Pool>, pipeline: Rc<Pipeline>, stream: Stream) -> Self {
         Self { pool, pipeline, stream, scanner: ReplyScanner::new(), tail: Vec::new() }
     }
 

@@ -11,8 +11,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use socket2::SockRef;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tokio_util::codec::FramedRead;
 
@@ -20,10 +18,11 @@ use crate::cluster::Slot;
 use crate::resp::Protocol;
 
 use super::clock::micros;
-use super::connect::{Cause, Handshake, Replies, dial};
+use super::connect::{Cause, Handshake, Replies, dial, send};
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
 use super::redirect::{Refusal, refusal};
+use super::stream::Stream;
 
 /// Most bytes in one reply: what a server's longest string allows, with some room.
 const REPLY_BYTES: usize = 1 << 30;
@@ -64,7 +63,7 @@ pub enum Detour {
 pub struct Lease {
     node: Rc<Node>,
     protocol: Protocol,
-    talk: FramedRead<TcpStream, Replies>,
+    talk: FramedRead<Stream, Replies>,
     /// Keeps count of the worker's leases.
     _share: Share,
 }
@@ -98,7 +97,7 @@ impl Lease {
     /// # Errors
     /// The connection is gone.
     pub async fn send(&mut self, requests: &[u8]) -> Result<(), LeaseError> {
-        self.talk.get_mut().write_all(requests).await.map_err(|error| self.lost(error.into()))
+        send(self.talk.get_mut(), requests).await.map_err(|error| self.lost(error.into()))
     }
 
     /// The next reply, or the next message that nobody asked for. Nothing is lost when this is dropped.
@@ -130,7 +129,7 @@ impl Lease {
     /// Whether the node has said something, or closed the connection, while nobody used it.
     pub fn is_stale(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
-        let peeked = SockRef::from(self.talk.get_ref()).peek(&mut byte);
+        let peeked = SockRef::from(self.talk.get_ref().socket()).peek(&mut byte);
         let silent = matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
         !silent || !self.talk.read_buffer().is_empty()
     }
@@ -229,7 +228,7 @@ impl Pool {
             Share::of(&self.leases, self.parts.settings.leases).ok_or(LeaseError::NoneLeft)?;
         let handshake = Handshake {
             protocol,
-            credentials: self.credentials.clone(),
+            credentials: self.credentials(),
             readonly: false,
             timeout: self.parts.settings.connect_timeout,
         };

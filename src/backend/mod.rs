@@ -16,6 +16,7 @@ mod pool;
 mod redirect;
 mod routes;
 mod standing;
+mod stream;
 mod upkeep;
 
 use std::cell::RefCell;
@@ -26,6 +27,7 @@ use bytes::Bytes;
 pub use clock::{Clock, Micros, micros};
 pub use lease::{Detour, Lease, LeaseError};
 pub use pool::{Hint, Pool, PoolParts, Reason};
+pub use stream::Stream;
 
 use crate::cluster::Slot;
 use crate::resp::Protocol;

@@ -10,13 +10,13 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
 use crate::resp::Protocol;
 
 use super::clock::Micros;
 use super::node::Node;
 use super::outbox::Outbox;
+use super::stream::Stream;
 use super::{Asker, Errand, LARGE, Question, Ticket};
 
 /// Why a connection ended: in words, for the log and the client.
@@ -220,11 +220,7 @@ impl Pipeline {
     }
 
     /// Writes until all is written or the node takes no more; returns the bytes written.
-    pub(super) fn write(
-        &self,
-        stream: &mut TcpStream,
-        cx: &mut Context<'_>,
-    ) -> Result<usize, Ended> {
+    pub(super) fn write(&self, stream: &mut Stream, cx: &mut Context<'_>) -> Result<usize, Ended> {
         let mut state = self.state.borrow_mut();
         let mut total = 0;
         while state.outbox.has_unwritten() {
@@ -243,7 +239,11 @@ impl Pipeline {
                 Poll::Pending => break,
             }
         }
-        Ok(total)
+        // Encrypted bytes may still wait in the stream; a plain one has nothing to flush.
+        match Pin::new(stream).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(error.to_string().into()),
+            _ => Ok(total),
+        }
     }
 
     /// What the next reply is. An error when nobody waits for one.

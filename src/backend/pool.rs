@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::Notify;
 
@@ -54,8 +55,10 @@ pub struct Hint<'a> {
 pub struct PoolParts {
     /// Time limits and bounds.
     pub settings: config::Backend,
-    /// Credentials and address map.
+    /// The address map.
     pub cluster: config::Cluster,
+    /// As whom it logs in; connections made later use what is there by then.
+    pub credentials: Arc<ArcSwap<Credentials>>,
     /// The worker's metrics.
     pub metrics: Arc<WorkerMetrics>,
     /// The worker's clock.
@@ -69,7 +72,6 @@ pub struct PoolParts {
 /// One worker's connections to all nodes.
 pub struct Pool {
     pub(super) parts: PoolParts,
-    pub(super) credentials: Credentials,
     topology: RefCell<Arc<Topology>>,
     pub(super) routes: RefCell<Routes>,
     pub(super) hold: RefCell<Hold>,
@@ -85,7 +87,6 @@ impl Pool {
     pub fn new(parts: PoolParts) -> Rc<Self> {
         let hold = Hold::new(parts.settings.hold_requests, parts.settings.hold_bytes);
         Rc::new(Self {
-            credentials: Credentials::of(&parts.cluster),
             parts,
             topology: RefCell::new(Arc::new(Topology::empty())),
             routes: RefCell::new(Routes::new()),
@@ -109,6 +110,10 @@ impl Pool {
 
     pub(super) fn metrics(&self) -> &WorkerMetrics {
         &self.parts.metrics
+    }
+
+    pub(super) fn credentials(&self) -> Credentials {
+        self.parts.credentials.load().as_ref().clone()
     }
 
     pub(super) fn scratch(&self) -> Scratch {

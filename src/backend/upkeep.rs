@@ -42,7 +42,7 @@ impl Pool {
     pub(super) async fn drive(self: Rc<Self>, pipeline: Rc<Pipeline>) {
         let handshake = Handshake {
             protocol: pipeline.protocol(),
-            credentials: self.credentials.clone(),
+            credentials: self.credentials(),
             readonly: false,
             timeout: self.parts.settings.connect_timeout,
         };

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Backend, Cluster, Limits, Secret, Settings};
+use super::{Backend, ClientCertificates, Cluster, Limits, Secret, Settings};
 
 /// A rule over several settings.
 pub(super) struct Check {
@@ -24,6 +24,47 @@ pub(super) const CHECKS: &[Check] = &[
     Check {
         keys: &["listen.address", "auth.password", "auth.password_file", "auth.allow_open"],
         wrong: |s| protected(s.listen.address, &s.auth.password, s.auth.allow_open),
+    },
+    Check {
+        keys: &["listen.tls_address", "auth.password", "auth.password_file", "auth.allow_open"],
+        wrong: |s| {
+            let address = s.listen.tls_address?;
+            protected(address, &s.auth.password, s.auth.allow_open)
+        },
+    },
+    Check {
+        keys: &["listen.tls_address", "listen.address"],
+        wrong: |s| {
+            let clash = overlap(s.listen.tls_address?, s.listen.address);
+            clash.then(|| format!("takes the port of `listen.address`, {}", s.listen.address))
+        },
+    },
+    Check {
+        keys: &["listen.tls_address", "listen.tls_certificate_file"],
+        wrong: |s| {
+            let bare = s.listen.tls_address.is_some() && s.listen.tls_certificate_file.is_empty();
+            bare.then(|| "needs `listen.tls_certificate_file`".to_owned())
+        },
+    },
+    Check {
+        keys: &["listen.tls_certificate_file", "listen.tls_key_file"],
+        wrong: |s| {
+            pair(&s.listen.tls_certificate_file, &s.listen.tls_key_file, "listen.tls_key_file")
+        },
+    },
+    Check {
+        keys: &["cluster.tls_certificate_file", "cluster.tls_key_file"],
+        wrong: |s| {
+            pair(&s.cluster.tls_certificate_file, &s.cluster.tls_key_file, "cluster.tls_key_file")
+        },
+    },
+    Check {
+        keys: &["listen.tls_client_certificates", "listen.tls_client_ca_file"],
+        wrong: |s| {
+            let asked = s.listen.tls_client_certificates != ClientCertificates::Off;
+            let blind = asked && s.listen.tls_client_ca_file.is_empty();
+            blind.then(|| "needs `listen.tls_client_ca_file`".to_owned())
+        },
     },
     Check {
         keys: &["backend.hold_time", "backend.request_timeout"],
@@ -81,4 +122,9 @@ fn protected(address: SocketAddr, password: &Secret, allow_open: bool) -> Option
 fn above<T: PartialOrd>(settings: &Settings, value: T, (path, limit): (&str, T)) -> Option<String> {
     let shown = Settings::key(path).map_or(String::new(), |key| (key.show)(settings));
     (value > limit).then(|| format!("must not exceed `{path}`, which is {shown}"))
+}
+
+/// A certificate and its key are set together or not at all.
+fn pair(certificate: &str, key: &str, name: &str) -> Option<String> {
+    (certificate.is_empty() != key.is_empty()).then(|| format!("and `{name}` belong together"))
 }

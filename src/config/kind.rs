@@ -1,15 +1,18 @@
 //! Kinds of values: how each is read, checked, described and shown.
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::net::SocketAddr;
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::de::DeValue;
 
+mod several;
+
 use super::Secret;
 use super::given::{Given, Wrong};
+
+pub(super) use several::{List, Maybe, Pairs};
 
 /// What a row of `settings!` names beside its default.
 pub(super) trait Kind<T> {
@@ -45,10 +48,8 @@ pub(super) struct Hidden;
 pub(super) struct Filter;
 /// Where a node is.
 pub(super) struct HostPort;
-/// Several of a kind; in a variable, separated by commas.
-pub(super) struct List<K>(pub(super) K);
-/// From one of a kind to another; in a variable, `from=to` separated by commas.
-pub(super) struct Pairs<K>(pub(super) K);
+/// Permissions of a file.
+pub(super) struct Mode;
 
 /// A type that is written as one of a few words.
 pub(super) trait Word: Copy + PartialEq + 'static {
@@ -67,6 +68,21 @@ impl Kind<SocketAddr> for Address {
 
     fn show(&self, value: &SocketAddr) -> String {
         format!("\"{value}\"")
+    }
+}
+
+impl Kind<u32> for Mode {
+    fn expects(&self) -> String {
+        "permissions in octal digits such as \"770\"".to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<u32, Vec<Wrong>> {
+        let mode = given.text().and_then(|digits| u32::from_str_radix(digits, 8).ok());
+        given.accept(mode.filter(|mode| *mode <= 0o777))
+    }
+
+    fn show(&self, value: &u32) -> String {
+        format!("\"{value:o}\"")
     }
 }
 
@@ -278,91 +294,4 @@ fn is_host_port(text: &str) -> bool {
     host_is_sound
         && port.bytes().all(|b| b.is_ascii_digit())
         && port.parse::<u16>().is_ok_and(|port| port > 0)
-}
-
-impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
-    fn expects(&self) -> String {
-        format!("a list of {}", self.0.expects())
-    }
-
-    fn read(&self, given: &Given<'_>) -> Result<Vec<T>, Vec<Wrong>> {
-        let elements: Vec<Given<'_>> = match given {
-            Given::Text(text) => parts(text).map(Given::Text).collect(),
-            Given::Typed(value) => match value.get_ref() {
-                DeValue::Array(elements) => elements.iter().map(Given::Typed).collect(),
-                _ => return Err(vec![given.wrong()]),
-            },
-        };
-        all(elements.iter().map(|element| self.0.read(element)))
-    }
-
-    fn show(&self, value: &Vec<T>) -> String {
-        let elements: Vec<String> = value.iter().map(|element| self.0.show(element)).collect();
-        format!("[{}]", elements.join(", "))
-    }
-}
-
-impl<K: Kind<String>> Kind<BTreeMap<String, String>> for Pairs<K> {
-    fn expects(&self) -> String {
-        format!("a table from and to {}", self.0.expects())
-    }
-
-    fn read(&self, given: &Given<'_>) -> Result<BTreeMap<String, String>, Vec<Wrong>> {
-        let read = |from: &str, at: Option<Range<usize>>, to: &Given<'_>| {
-            let from = self.0.read(&Given::Text(from)).map_err(|wrong| {
-                wrong.into_iter().map(|wrong| Wrong { at: at.clone(), ..wrong }).collect()
-            });
-            both(from, self.0.read(to))
-        };
-        let pairs: Vec<_> = match given {
-            Given::Text(text) => parts(text)
-                .map(|pair| match pair.split_once('=') {
-                    Some((from, to)) => read(from.trim(), None, &Given::Text(to.trim())),
-                    None => Err(vec![Given::Text(pair).wrong()]),
-                })
-                .collect(),
-            Given::Typed(value) => match value.get_ref() {
-                DeValue::Table(pairs) => pairs
-                    .iter()
-                    .map(|(from, to)| read(from.get_ref(), Some(from.span()), &Given::Typed(to)))
-                    .collect(),
-                _ => return Err(vec![given.wrong()]),
-            },
-        };
-        all(pairs.into_iter()).map(BTreeMap::from_iter)
-    }
-
-    fn show(&self, value: &BTreeMap<String, String>) -> String {
-        let pairs: Vec<String> = value
-            .iter()
-            .map(|(from, to)| format!("{} = {}", self.0.show(from), self.0.show(to)))
-            .collect();
-        if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
-    }
-}
-
-fn parts(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|part| !part.is_empty())
-}
-
-/// All values, or everything that is wrong with any of them.
-fn all<T>(read: impl Iterator<Item = Result<T, Vec<Wrong>>>) -> Result<Vec<T>, Vec<Wrong>> {
-    let (mut values, mut wrongs) = (Vec::new(), Vec::new());
-    for result in read {
-        match result {
-            Ok(value) => values.push(value),
-            Err(wrong) => wrongs.extend(wrong),
-        }
-    }
-    if wrongs.is_empty() { Ok(values) } else { Err(wrongs) }
-}
-
-fn both<A, B>(
-    one: Result<A, Vec<Wrong>>,
-    two: Result<B, Vec<Wrong>>,
-) -> Result<(A, B), Vec<Wrong>> {
-    match (one, two) {
-        (Ok(one), Ok(two)) => Ok((one, two)),
-        (one, two) => Err(one.err().into_iter().chain(two.err()).flatten().collect()),
-    }
 }

@@ -20,8 +20,8 @@ pub use mistake::{Mistake, Mistakes, Place};
 
 use declare::settings;
 use kind::{
-    Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, OneOf, Pairs, Share, Text, Time,
-    Truth, Word,
+    Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, Maybe, Mode, OneOf, Pairs, Share,
+    Text, Time, Truth, Word,
 };
 
 /// What the name of every environment variable starts with.
@@ -45,6 +45,21 @@ settings! {
         /// What the gateway looks like from there: one server, or a cluster of one node that owns
         /// every slot.
         present: Present = Present::Standalone, OneOf;
+        /// Address and port for clients that speak TLS, beside `address`, which stays plain then. Without it,
+        /// and with a certificate, `address` itself speaks TLS.
+        tls_address: Option<SocketAddr> = None, Maybe(Address);
+        /// File with the certificate for clients, its issuers behind it; empty means no TLS.
+        tls_certificate_file: String = String::new(), Text;
+        /// File with the key of that certificate.
+        tls_key_file: String = String::new(), Text;
+        /// Whether clients show certificates.
+        tls_client_certificates: ClientCertificates = ClientCertificates::Off, OneOf;
+        /// File with the certificates of the authorities that clients are believed by.
+        tls_client_ca_file: String = String::new(), Text;
+        /// Path of a Unix socket for clients on this machine; empty means none.
+        unix_socket: String = String::new(), Text;
+        /// Who may use the Unix socket.
+        unix_permissions: u32 = 0o770, Mode;
         /// Pending connections that the kernel keeps.
         backlog: u32 = 1024, Count(1..=65_535);
         /// TCP keep-alive on client connections; zero turns it off.
@@ -69,6 +84,19 @@ settings! {
         password: Secret = Secret::default(), Hidden;
         /// File that holds the password, read at start and on reload.
         password_file: String = String::new(), Text;
+        /// Whether the nodes are spoken to through TLS.
+        tls: bool = false, Truth;
+        /// File with the certificates of the authorities that nodes are believed by; empty means those of
+        /// the system.
+        tls_ca_file: String = String::new(), Text;
+        /// Whether a node's certificate must bear the name that was dialled, or `tls_server_name`.
+        tls_check_name: bool = true, Truth;
+        /// Name that every node's certificate must bear; empty means the host that was dialled.
+        tls_server_name: String = String::new(), Text;
+        /// File with the gateway's certificate for nodes that ask for one; empty means none.
+        tls_certificate_file: String = String::new(), Text;
+        /// File with the key of that certificate.
+        tls_key_file: String = String::new(), Text;
         /// Time between two looks at the topology when nothing happens.
         refresh_interval: Duration = seconds(10), Time(millis(100)..=HOUR);
         /// Least time between two looks, however many redirections arrive.
@@ -211,6 +239,23 @@ pub enum Present {
 impl Word for Present {
     const WORDS: &'static [(&'static str, Self)] =
         &[("standalone", Self::Standalone), ("cluster", Self::Cluster)];
+}
+
+/// Whether a client shows a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// It is not asked.
+    #[default]
+    Off,
+    /// It may; a wrong one is refused.
+    Optional,
+    /// It must.
+    Required,
+}
+
+impl Word for ClientCertificates {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
 }
 
 /// What may be done when the keys of one command stand in several slots. Each level includes the

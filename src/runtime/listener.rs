@@ -1,13 +1,22 @@
 //! Accepting clients, and giving each to the worker that has the fewest.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use std::{fs, io};
 
 use anyhow::Context;
+use arc_swap::ArcSwapOption;
+use futures_util::future::join_all;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::config::{Listen, Settings};
+use crate::session::{Accepted, AcceptedSocket};
+use crate::tls::Acceptor;
 
 use super::worker::Workers;
 
@@ -16,51 +25,77 @@ const SHORTAGE: Duration = Duration::from_millis(100);
 /// What a client is told that comes when the house is full.
 const FULL: &[u8] = b"-ERR max number of clients reached\r\n";
 
-/// The socket that clients connect to.
+/// The sockets that clients connect to.
 pub(super) struct Listener {
-    socket: TcpListener,
+    doors: Vec<Door>,
     address: SocketAddr,
     keepalive: Option<TcpKeepalive>,
+    /// How connections through encrypted doors begin; those made later use what is there by then.
+    acceptor: Arc<ArcSwapOption<Acceptor>>,
+}
+
+enum Door {
+    Tcp { socket: TcpListener, encrypted: bool },
+    Unix(UnixListener, UnixPath),
+}
+
+/// The file of a Unix socket, removed with the listener.
+struct UnixPath(Arc<str>);
+
+impl Drop for UnixPath {
+    fn drop(&mut self) {
+        // A file that somebody else has removed is gone as well.
+        let _ = fs::remove_file(&*self.0);
+    }
 }
 
 impl Listener {
-    pub(super) fn bind(listen: &Listen) -> anyhow::Result<Self> {
-        let bound = || -> std::io::Result<TcpListener> {
-            let socket = Socket::new(
-                Domain::for_address(listen.address),
-                Type::STREAM,
-                Some(Protocol::TCP),
-            )?;
-            socket.set_reuse_address(true)?;
-            socket.set_nonblocking(true)?;
-            socket.bind(&listen.address.into())?;
-            socket.listen(listen.backlog.try_into().unwrap_or(i32::MAX))?;
-            TcpListener::from_std(socket.into())
-        };
-        let socket = bound()
+    pub(super) fn bind(
+        listen: &Listen,
+        acceptor: Arc<ArcSwapOption<Acceptor>>,
+    ) -> anyhow::Result<Self> {
+        let has_certificate = acceptor.load().is_some();
+        let socket = tcp(listen.address, listen.backlog)
             .with_context(|| format!("cannot listen on {} (listen.address)", listen.address))?;
         let address = socket.local_addr()?;
+        let encrypted = has_certificate && listen.tls_address.is_none();
+        let mut doors = vec![Door::Tcp { socket, encrypted }];
+        if let Some(address) = listen.tls_address {
+            let socket = tcp(address, listen.backlog)
+                .with_context(|| format!("cannot listen on {address} (listen.tls_address)"))?;
+            doors.push(Door::Tcp { socket, encrypted: true });
+        }
+        if !listen.unix_socket.is_empty() {
+            let path = &listen.unix_socket;
+            let (socket, path) = unix(path, listen.unix_permissions)
+                .with_context(|| format!("cannot listen on {path} (listen.unix_socket)"))?;
+            doors.push(Door::Unix(socket, path));
+        }
         let keepalive = (!listen.tcp_keepalive.is_zero())
             .then(|| TcpKeepalive::new().with_time(listen.tcp_keepalive));
-        Ok(Self { socket, address, keepalive })
+        Ok(Self { doors, address, keepalive, acceptor })
     }
 
+    /// Where `listen.address` is.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Accepts for as long as it is awaited.
-    pub(super) async fn accept(&mut self, workers: &Workers, settings: &Settings) {
+    pub(super) async fn accept(&self, workers: &Workers, settings: &Settings) {
+        join_all(self.doors.iter().map(|door| self.accept_by(door, workers, settings))).await;
+    }
+
+    async fn accept_by(&self, door: &Door, workers: &Workers, settings: &Settings) {
         loop {
-            match self.socket.accept().await {
-                Ok((socket, _)) if workers.clients() >= settings.limits.max_clients => {
-                    // The line is worth one try; a client that does not take it is gone anyway.
-                    let _ = socket.try_write(FULL);
+            match door.accept().await {
+                Ok(socket) if workers.clients() >= settings.limits.max_clients => {
+                    socket.turn_away(door);
                 }
-                Ok((socket, _)) => {
-                    self.prepare(&socket);
-                    if let Ok(socket) = socket.into_std() {
-                        workers.hand_over(socket);
+                Ok(socket) => {
+                    // A client that is gone already needs no worker.
+                    if let Ok(accepted) = self.prepare(socket, door) {
+                        workers.hand_over(accepted);
                     }
                 }
                 Err(error) if is_shortage(&error) => {
@@ -73,16 +108,84 @@ impl Listener {
         }
     }
 
-    fn prepare(&self, socket: &TcpStream) {
-        // Neither is worth refusing a client for.
-        let _ = socket.set_nodelay(true);
-        if let Some(keepalive) = &self.keepalive {
-            let _ = SockRef::from(socket).set_tcp_keepalive(keepalive);
+    fn prepare(&self, socket: Knock, door: &Door) -> io::Result<Accepted> {
+        let acceptor = self.acceptor.load();
+        let tls = match (door.is_encrypted(), acceptor.as_ref()) {
+            (false, _) => None,
+            (true, Some(acceptor)) => Some(Box::new(acceptor.accept()?)),
+            (true, None) => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        let socket = match socket {
+            Knock::Tcp(socket) => {
+                // Neither is worth refusing a client for.
+                let _ = socket.set_nodelay(true);
+                if let Some(keepalive) = &self.keepalive {
+                    let _ = SockRef::from(&socket).set_tcp_keepalive(keepalive);
+                }
+                AcceptedSocket::Tcp(socket.into_std()?)
+            }
+            Knock::Unix(socket, path) => AcceptedSocket::Unix(socket, path),
+        };
+        Ok(Accepted { socket, tls })
+    }
+}
+
+/// A client at a door.
+enum Knock {
+    Tcp(TcpStream),
+    Unix(UnixStream, Arc<str>),
+}
+
+impl Knock {
+    /// The line is worth one try; a client that does not take it is gone anyway. One that speaks TLS would not
+    /// understand it.
+    fn turn_away(&self, door: &Door) {
+        match self {
+            Self::Tcp(socket) if !door.is_encrypted() => drop(socket.try_write(FULL)),
+            Self::Tcp(_) => {}
+            Self::Unix(socket, _) => drop(SockRef::from(socket).send(FULL)),
         }
     }
 }
 
-fn is_shortage(error: &std::io::Error) -> bool {
+impl Door {
+    fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tcp { encrypted: true, .. })
+    }
+
+    async fn accept(&self) -> io::Result<Knock> {
+        match self {
+            Self::Tcp { socket, .. } => Ok(Knock::Tcp(socket.accept().await?.0)),
+            Self::Unix(socket, path) => {
+                Ok(Knock::Unix(socket.accept().await?.0.into_std()?, path.0.clone()))
+            }
+        }
+    }
+}
+
+fn tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
+    TcpListener::from_std(socket.into())
+}
+
+/// A file that nobody listens behind any more is left over from an earlier run.
+fn unix(path: &str, permissions: u32) -> io::Result<(UnixListener, UnixPath)> {
+    let left_over = UnixStream::connect(path)
+        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
+    if left_over {
+        fs::remove_file(path)?;
+    }
+    let socket = UnixListener::bind(path)?;
+    let owned = UnixPath(path.into());
+    fs::set_permissions(PathBuf::from(path), fs::Permissions::from_mode(permissions))?;
+    Ok((socket, owned))
+}
+
+fn is_shortage(error: &io::Error) -> bool {
     const ENOMEM: i32 = 12;
     const ENFILE: i32 = 23;
     const EMFILE: i32 = 24;

@@ -3,6 +3,7 @@
 //! The control thread accepts, looks after the topology, serves the admin port and takes the signals. What
 //! it shares with the workers: accepted sockets, the topology's snapshot, metrics, and the word to drain.
 
+mod certificates;
 mod listener;
 pub mod logging;
 mod question;
@@ -26,8 +27,9 @@ use crate::config::Settings;
 use crate::metrics::Metrics;
 use crate::session::{Colleagues, Gateway};
 
+use certificates::Certificates;
 use listener::Listener;
-use topology::News;
+use topology::{Entry, News};
 use worker::Workers;
 
 /// Messages to the refresher that may wait; more of them would say nothing new.
@@ -49,8 +51,9 @@ pub fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
 }
 
 async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
+    let certificates = Certificates::load(&settings)?;
     let mut signals = Signals::listen()?;
-    let mut listener = Listener::bind(&settings.listen)?;
+    let listener = Listener::bind(&settings.listen, certificates.acceptor.clone())?;
     let admin_listener = tokio::net::TcpListener::bind(settings.admin.address)
         .await
         .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
@@ -64,7 +67,12 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
 
     let (colleagues, inboxes) = Colleagues::new(workers(&settings));
-    let gateway = Gateway::new(settings.clone(), metrics.clone(), colleagues);
+    let gateway = Gateway::new(
+        settings.clone(),
+        metrics.clone(),
+        colleagues,
+        certificates.credentials.clone(),
+    );
     let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
 
     let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));
@@ -80,7 +88,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
         }
     };
     tokio::task::spawn_local(topology::run(
-        settings.clone(),
+        Entry { settings: settings.clone(), credentials: certificates.credentials.clone() },
         snapshot,
         wants,
         on_news,
@@ -90,7 +98,8 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
 
     tokio::select! {
         () = listener.accept(&workers, &settings) => {}
-        () = signals.told_to_stop() => {}
+        () = certificates.follow() => {}
+        () = signals.told_to_stop(&certificates) => {}
     }
     drop(listener);
     readiness.drain();
@@ -98,7 +107,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     tracing::info!(clients = workers.clients(), "draining");
     tokio::select! {
         () = workers.drain(settings.runtime.drain_time) => {}
-        () = signals.told_to_stop() => tracing::warn!(clients = workers.clients(), "told to stop at once"),
+        () = signals.told_to_stop(&certificates) => tracing::warn!(clients = workers.clients(), "told to stop at once"),
     }
     stop.cancel();
     tokio::time::sleep(AFTERWORD).await;
@@ -160,13 +169,13 @@ impl Signals {
         })
     }
 
-    /// Returns when somebody wants the gateway to end. A terminal that closes does not.
-    async fn told_to_stop(&mut self) {
+    /// Returns when somebody wants the gateway to end. A hang-up means to load files again.
+    async fn told_to_stop(&mut self, certificates: &Certificates) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => tracing::info!("hang-up ignored"),
+                _ = self.hang_up.recv() => certificates.reload(),
             }
         }
     }

@@ -1,5 +1,8 @@
 //! One question to one node: what does the cluster look like? For the refresher, and for `slotway check --connect`.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use futures_util::future::join_all;
 
 use crate::backend::connect::{Cause, ConnectError, Conversation, Credentials, Handshake, dial};
@@ -10,6 +13,22 @@ use crate::config::Settings;
 
 /// Most bytes in one answer: 16384 ranges of one slot with ten replicas each have half of it.
 const ANSWER_BYTES: usize = 64 << 20;
+
+/// How the control thread gets in to nodes.
+#[derive(Clone)]
+pub struct Entry {
+    /// Time limits and the address map.
+    pub settings: Arc<Settings>,
+    /// As whom it logs in; connections made later use what is there by then.
+    pub credentials: Arc<ArcSwap<Credentials>>,
+}
+
+impl Entry {
+    fn handshake(&self) -> Handshake {
+        let credentials = self.credentials.load().as_ref().clone();
+        Handshake::control(credentials, self.settings.backend.connect_timeout)
+    }
+}
 
 /// What a node said, and the connection to ask it again.
 pub(super) struct Answer {
@@ -30,16 +49,16 @@ pub(super) enum Failure {
 pub(super) async fn question(
     address: &str,
     line: Option<Line>,
-    settings: &Settings,
+    entry: &Entry,
 ) -> Result<Answer, Failure> {
     if let Some(line) = line {
-        match line.ask(settings).await {
+        match line.ask(&entry.settings).await {
             // Nodes close idle connections. That says nothing about the node; a new one does.
             Err(Failure::Connect(ConnectError { cause: Cause::Io(_) | Cause::Closed, .. })) => {}
             answer => return answer,
         }
     }
-    Line::open(address, settings).await?.ask(settings).await
+    Line::open(address, &entry.handshake()).await?.ask(&entry.settings).await
 }
 
 /// A connection to a node, and what that node is asked only once.
@@ -52,12 +71,8 @@ pub(super) struct Line {
 }
 
 impl Line {
-    async fn open(address: &str, settings: &Settings) -> Result<Self, ConnectError> {
-        let handshake = Handshake::control(
-            Credentials::of(&settings.cluster),
-            settings.backend.connect_timeout,
-        );
-        let conversation = Conversation::open(address, &handshake, ANSWER_BYTES).await?;
+    async fn open(address: &str, handshake: &Handshake) -> Result<Self, ConnectError> {
+        let conversation = Conversation::open(address, handshake, ANSWER_BYTES).await?;
         Ok(Self { conversation, preferred: None, software: None })
     }
 
@@ -86,10 +101,12 @@ impl Line {
 /// # Errors
 /// Slots are not served, or a primary cannot be dialled. The error's text is the report.
 pub async fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
+    let credentials = Credentials::load(&settings.cluster)?;
+    let handshake = Handshake::control(credentials, settings.backend.connect_timeout);
     let mut report = Vec::new();
     let mut views = Vec::new();
     for seed in &settings.cluster.nodes {
-        let said = match introduce(seed, settings).await {
+        let said = match introduce(seed, settings, &handshake).await {
             Ok((said, view)) => {
                 views.push(view);
                 said
@@ -100,8 +117,6 @@ pub async fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
     }
 
     let topology = merge_views(&views, &Topology::empty()).unwrap_or_else(Topology::empty);
-    let handshake =
-        Handshake::control(Credentials::of(&settings.cluster), settings.backend.connect_timeout);
     let dialled =
         join_all(topology.nodes().map(async |node| (node, dial(&node.address, &handshake).await)))
             .await;
@@ -128,8 +143,12 @@ const REMEDY: &str =
     "if it announces an address that is not valid here, put the right one in cluster.address_map";
 
 /// What a seed says of itself and of the cluster.
-async fn introduce(seed: &str, settings: &Settings) -> Result<(String, View), Failure> {
-    let mut line = Line::open(seed, settings).await?;
+async fn introduce(
+    seed: &str,
+    settings: &Settings,
+    handshake: &Handshake,
+) -> Result<(String, View), Failure> {
+    let mut line = Line::open(seed, handshake).await?;
     let [server] = line.conversation.ask([&["INFO", "server"]]).await?;
     let Answer { view, .. } = line.ask(settings).await?;
     let server = String::from_utf8_lossy(&server);

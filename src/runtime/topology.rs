@@ -17,11 +17,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::Reason;
 use crate::cluster::{Health, Slot, Software, Topology, View, merge_views};
-use crate::config::Settings;
 
 use super::question::{Answer, Failure, Line, question};
 
-pub use super::question::try_cluster;
+pub use super::question::{Entry, try_cluster};
 
 /// Nodes asked at once.
 const ASKED_AT_ONCE: usize = 3;
@@ -59,13 +58,13 @@ pub enum News<'a> {
 ///
 /// Must run on a `LocalRuntime` or in a `LocalSet`.
 pub async fn run(
-    settings: Arc<Settings>,
+    entry: Entry,
     topology: Arc<ArcSwap<Topology>>,
     mut wanted: mpsc::Receiver<Wanted>,
     on_news: impl Fn(News<'_>),
     stop: CancellationToken,
 ) {
-    let mut refresher = Refresher::new(settings, topology);
+    let mut refresher = Refresher::new(entry, topology);
     let mut heard_of = Vec::new();
     let looking = async {
         loop {
@@ -89,7 +88,7 @@ pub async fn run(
 
 /// State between two looks.
 struct Refresher {
-    settings: Arc<Settings>,
+    entry: Entry,
     topology: Arc<ArcSwap<Topology>>,
     contacts: HashMap<Arc<str>, Contact>,
     asking: JoinSet<(Arc<str>, Result<Answer, Failure>)>,
@@ -120,9 +119,9 @@ struct Pause {
 }
 
 impl Refresher {
-    fn new(settings: Arc<Settings>, topology: Arc<ArcSwap<Topology>>) -> Self {
+    fn new(entry: Entry, topology: Arc<ArcSwap<Topology>>) -> Self {
         let (contacts, asking) = (HashMap::new(), JoinSet::new());
-        Self { settings, topology, contacts, asking, failures: 0, software: None }
+        Self { entry, topology, contacts, asking, failures: 0, software: None }
     }
 
     /// Asks until a working node has answered, or any node when none of the first ones worked, or a fair number of
@@ -201,16 +200,15 @@ impl Refresher {
     }
 
     fn seeds(&self) -> impl Iterator<Item = &str> {
-        self.settings.cluster.nodes.iter().map(String::as_str)
+        self.entry.settings.cluster.nodes.iter().map(String::as_str)
     }
 
     /// Starts a question. Its answer comes out of `asking`.
     fn ask(&mut self, address: &Arc<str>) {
         let contact = self.contacts.entry(address.clone()).or_default();
-        let (address, line, settings) =
-            (address.clone(), contact.line.take(), self.settings.clone());
+        let (address, line, entry) = (address.clone(), contact.line.take(), self.entry.clone());
         let question = self.asking.spawn_local(async move {
-            let answer = question(&address, line, &settings).await;
+            let answer = question(&address, line, &entry).await;
             (address, answer)
         });
         contact.question = Some(question.id());
@@ -274,7 +272,7 @@ impl Refresher {
         let topology = self.topology.load();
         let nodes = topology.nodes().map(|node| &*node.address);
         let known: HashSet<&str> =
-            nodes.chain(self.settings.cluster.nodes.iter().map(String::as_str)).collect();
+            nodes.chain(self.entry.settings.cluster.nodes.iter().map(String::as_str)).collect();
         self.contacts
             .retain(|address, contact| contact.question.is_some() || known.contains(&**address));
     }
@@ -291,7 +289,7 @@ impl Refresher {
 
     /// When to look again after a look that `started` then and brought these views.
     fn pause(&mut self, started: Instant, views: &[View]) -> Pause {
-        let least = self.settings.cluster.refresh_min_interval.max(LEAST);
+        let least = self.entry.settings.cluster.refresh_min_interval.max(LEAST);
         if views.is_empty() {
             if self.failures == 0 {
                 tracing::warn!("no node describes the cluster; trying on");
@@ -308,7 +306,7 @@ impl Refresher {
         let settled = topology.covered() == Slot::COUNT
             && topology.shards().iter().all(|shard| shard.primary.health == Health::Online)
             && views.iter().any(|view| view.healthy);
-        let interval = self.settings.cluster.refresh_interval;
+        let interval = self.entry.settings.cluster.refresh_interval;
         let most = if settled { interval } else { interval.min(UNSETTLED) };
         Pause { least: started + least, most: started + spread(most).max(least) }
     }

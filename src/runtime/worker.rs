@@ -1,13 +1,11 @@
 //! Worker threads: each one runtime, its own sessions, its own connections to the nodes.
 
-use std::net::TcpStream as Accepted;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
@@ -16,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::backend::{Clock, Hint, Pool, PoolParts};
 use crate::cluster::Topology;
 use crate::metrics::WorkerMetrics;
-use crate::session::{Gateway, Inbox, Session, Worker};
+use crate::session::{Accepted, Gateway, Inbox, Session, Worker};
 
 use super::topology::Wanted;
 
@@ -128,6 +126,7 @@ impl Start {
         let pool = Pool::new(PoolParts {
             settings: settings.backend.clone(),
             cluster: settings.cluster.clone(),
+            credentials: self.gateway.credentials.clone(),
             metrics: self.metrics.clone(),
             clock: clock.clone(),
             scratch: scratch.clone(),
@@ -153,8 +152,7 @@ impl Start {
 
     fn open(&self, worker: &Rc<Worker>, socket: Accepted) {
         let present = Present { load: self.load.clone(), metrics: self.metrics.clone() };
-        let session =
-            TcpStream::from_std(socket).and_then(|socket| Session::new(worker.clone(), socket));
+        let session = Session::new(worker.clone(), socket);
         // A client that is gone already needs no session.
         if let Ok(session) = session {
             spawn_local(async move {
@@ -206,7 +204,9 @@ async fn follow(
 
 #[cfg(test)]
 mod tests {
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
+
+    use crate::session::AcceptedSocket;
 
     use super::*;
 
@@ -224,7 +224,10 @@ mod tests {
     #[test]
     fn clients_are_spread_evenly_and_fill_gaps() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let client = || Accepted::connect(listener.local_addr().unwrap()).unwrap();
+        let client = || {
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            Accepted { socket: AcceptedSocket::Tcp(socket), tls: None }
+        };
         let (workers, inboxes) = idle(4);
         let loads = || -> Vec<usize> {
             workers.posts.iter().map(|post| post.load.load(Ordering::Relaxed)).collect()

@@ -1,12 +1,10 @@
 //! The state of one client's side of the gateway, and how its requests are answered.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use tokio::net::tcp::OwnedWriteHalf;
 use tokio::task::spawn_local;
 
 use crate::backend::Asker;
@@ -16,6 +14,7 @@ use crate::resp::{ParseError, Protocol, write};
 use super::client::Client;
 use super::places::About;
 use super::replies::{End, Replies};
+use super::socket::{Ends, Writer};
 use super::transaction::Transaction;
 use super::worker::Worker;
 
@@ -67,18 +66,13 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    pub(super) fn new(
-        worker: Rc<Worker>,
-        socket: OwnedWriteHalf,
-        address: SocketAddr,
-        local_address: SocketAddr,
-    ) -> Self {
+    pub(super) fn new(worker: Rc<Worker>, socket: Writer, ends: Ends) -> Self {
         let (flusher, metrics, clock) =
             (worker.flusher.clone(), worker.metrics.clone(), worker.clock.clone());
         let settings = &worker.gateway.settings;
         let replies = Replies::new(socket, flusher, metrics, clock, &settings.limits);
         let open = settings.auth.password.is_empty();
-        let client = Client::new(&worker, address, local_address, open, replies.clone());
+        let client = Client::new(&worker, ends, open, replies.clone());
         let listed = Cell::new(Some(worker.clients.borrow_mut().insert(client.clone())));
         worker.metrics.session_opened();
         let asker: Rc<dyn Asker> = replies.clone();
@@ -209,7 +203,7 @@ impl Conversation {
         match self.replies.end() {
             None => false,
             Some(End::OutputLimit) => {
-                tracing::warn!(client = %self.client.address, "client closed: it leaves too many replies unread");
+                tracing::warn!(client = %self.client.ends.client, "client closed: it leaves too many replies unread");
                 true
             }
             Some(_) => true,

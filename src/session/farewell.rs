@@ -6,8 +6,9 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::socket::Reader;
 
 /// A client that is silent this long has nothing more under way.
 const QUIET: Duration = Duration::from_millis(100);
@@ -30,7 +31,7 @@ impl Farewell {
     }
 
     /// Ready when the connection may be closed.
-    pub(super) fn poll(&mut self, socket: &mut OwnedReadHalf, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, socket: &mut Reader, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.quiet.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());

@@ -16,6 +16,7 @@ mod places;
 mod replies;
 mod scripts;
 mod serve;
+mod socket;
 mod steps;
 mod transaction;
 mod worker;
@@ -26,8 +27,6 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
 use tokio_util::io::poll_read_buf;
 
 use crate::backend::LARGE;
@@ -35,10 +34,12 @@ use crate::resp::{ParseError, Parsed, RequestParser};
 
 use conversation::{Conversation, Flow};
 use farewell::Farewell;
+use socket::Reader;
 
 pub use client::Client;
 pub use colleagues::{Colleagues, Inbox};
 pub use flusher::Flusher;
+pub use socket::{Accepted, AcceptedSocket};
 pub use worker::{Gateway, Worker};
 
 /// Turns of one session before others get theirs.
@@ -50,7 +51,7 @@ const LARGE_READ: usize = 1 << 20;
 
 /// The task that serves one client.
 pub struct Session {
-    socket: OwnedReadHalf,
+    socket: Reader,
     parser: RequestParser,
     /// Bytes read and not served: the beginning of a request, or requests that have to wait.
     input: BytesMut,
@@ -73,9 +74,11 @@ enum Turn {
 
 impl Session {
     /// A session for an accepted connection. Await it to serve.
-    pub fn new(worker: Rc<Worker>, socket: TcpStream) -> std::io::Result<Self> {
-        let (address, local_address) = (socket.peer_addr()?, socket.local_addr()?);
-        let (read, write) = socket.into_split();
+    ///
+    /// # Errors
+    /// The client is gone already.
+    pub fn new(worker: Rc<Worker>, accepted: Accepted) -> std::io::Result<Self> {
+        let (read, write, ends) = socket::open(accepted)?;
         Ok(Self {
             socket: read,
             parser: RequestParser::new(),
@@ -84,7 +87,7 @@ impl Session {
             closing: false,
             left: false,
             farewell: None,
-            conversation: Conversation::new(worker, write, address, local_address),
+            conversation: Conversation::new(worker, write, ends),
         })
     }
 

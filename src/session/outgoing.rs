@@ -1,15 +1,12 @@
 //! Bytes on their way to a client, and the socket that takes them.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use socket2::SockRef;
-use tokio::io::AsyncWrite;
-use tokio::net::tcp::OwnedWriteHalf;
-
 use crate::backend::LARGE;
 use crate::metrics::WorkerMetrics;
+
+use super::socket::Writer;
 
 /// Capacity that an emptied buffer keeps while the session is busy.
 const KEEP: usize = 16 << 10;
@@ -18,7 +15,7 @@ const KEEP_IDLE: usize = 256;
 
 /// What has been answered and not yet taken by the client.
 pub(super) struct Outgoing {
-    socket: OwnedWriteHalf,
+    socket: Writer,
     bytes: Vec<u8>,
     written: usize,
     /// The socket took no more: the session's task waits for it.
@@ -29,7 +26,7 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    pub(super) fn new(socket: OwnedWriteHalf, metrics: Arc<WorkerMetrics>) -> Self {
+    pub(super) fn new(socket: Writer, metrics: Arc<WorkerMetrics>) -> Self {
         Self { socket, bytes: Vec::new(), written: 0, blocked: false, gone: false, metrics }
     }
 
@@ -86,25 +83,25 @@ impl Outgoing {
                 Err(_) => self.gone = true,
             }
         }
+        self.blocked |= self.socket.is_behind();
     }
 
     /// Waits for a socket that took no more; ready when all is written.
     pub(super) fn poll_unblocked(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while self.blocked && !self.gone {
             let rest = self.bytes.get(self.written..).unwrap_or_default();
-            match ready!(Pin::new(&mut self.socket).poll_write(cx, rest)) {
+            match ready!(self.socket.poll_write(cx, rest)) {
                 Ok(count) if count > 0 || rest.is_empty() => self.advance(count),
                 _ => self.gone = true,
             }
-            self.blocked = self.waiting() > 0;
+            self.blocked = self.waiting() > 0 || self.socket.is_behind();
         }
         Poll::Ready(())
     }
 
     /// Closes this side of the connection; everything has been written.
     pub(super) fn shut_down(&mut self) {
-        // A client that has reset the connection is shut down already.
-        let _ = SockRef::from(self.socket.as_ref()).shutdown(std::net::Shutdown::Write);
+        self.socket.shut_down();
     }
 
     fn advance(&mut self, count: usize) {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use tokio::net::tcp::OwnedWriteHalf;
 
 use crate::backend::{Asker, Clock, LARGE, Terms, Ticket};
 use crate::cluster::Slot;
@@ -21,6 +20,7 @@ use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
 use super::flusher::Flusher;
 use super::outgoing::Outgoing;
 use super::places::{About, Content, Exit, Places, Rewrite};
+use super::socket::Writer;
 
 /// Requests under way of a client of whose replies nothing is known yet. It may have more as soon as they
 /// turn out to be small, so that replies of any size stay within its bounds.
@@ -80,7 +80,7 @@ pub(super) struct Replies {
 
 impl Replies {
     pub(super) fn new(
-        socket: OwnedWriteHalf,
+        socket: Writer,
         flusher: Rc<Flusher>,
         metrics: Arc<WorkerMetrics>,
         clock: Rc<Clock>,
@@ -161,7 +161,7 @@ impl Replies {
     /// Nothing is under way, and all replies have left.
     pub(super) fn is_drained(&self) -> bool {
         let state = self.state.borrow();
-        state.places.is_empty() && state.outgoing.waiting() == 0
+        state.places.is_empty() && state.outgoing.waiting() == 0 && !state.outgoing.is_blocked()
     }
 
     /// Requests that have no reply yet.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use slab::Slab;
 
+use crate::backend::connect::Credentials;
 use crate::backend::{Clock, Pool, Scratch, micros};
 use crate::cluster::{Software, Topology};
 use crate::command::{Commands, Cross};
@@ -41,6 +42,8 @@ pub struct Gateway {
     pub settings: Arc<Settings>,
     /// Every metric, for INFO.
     pub metrics: Arc<Metrics>,
+    /// As whom it logs in to the nodes.
+    pub credentials: Arc<ArcSwap<Credentials>>,
     /// 40 hexadecimal digits, new with each start, as a server's `run_id`.
     pub run_id: String,
     pub(super) colleagues: Colleagues,
@@ -58,12 +61,14 @@ impl Gateway {
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
         colleagues: Colleagues,
+        credentials: Arc<ArcSwap<Credentials>>,
     ) -> Arc<Self> {
         let run_id = std::iter::repeat_with(|| fastrand::digit(16)).take(40).collect();
         let software = ArcSwap::from_pointee(Software::OLDEST);
         Arc::new(Self {
             settings,
             metrics,
+            credentials,
             run_id,
             colleagues,
             software,

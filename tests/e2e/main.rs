@@ -29,6 +29,8 @@ mod protocol;
 mod redirect;
 mod scan;
 mod scripts;
+mod tls;
 mod tools;
 mod transaction;
 mod transaction_faults;
+mod unix_socket;

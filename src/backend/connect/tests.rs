@@ -48,7 +48,11 @@ async fn node(script: Vec<Act>) -> (String, JoinHandle<Vec<u8>>) {
 }
 
 fn want(protocol: Protocol, login: (&str, &str), readonly: bool, timeout: Duration) -> Handshake {
-    let credentials = Credentials { username: login.0.to_owned(), password: Secret::new(login.1) };
+    let credentials = Credentials {
+        username: login.0.to_owned(),
+        password: Secret::new(login.1),
+        ..Credentials::default()
+    };
     Handshake { protocol, credentials, readonly, timeout }
 }
 
@@ -83,7 +87,7 @@ async fn the_handshake_is_one_write() {
         script.extend(replies.iter().map(|reply| Act::Say(reply)));
         let (address, heard) = node(script).await;
         let stream = dial(&address, &want(*protocol, *login, *readonly, PATIENCE)).await.unwrap();
-        assert!(stream.nodelay().unwrap());
+        assert!(stream.socket().nodelay().unwrap());
         drop(stream);
         assert_eq!(heard.await.unwrap(), expected);
     }

@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::*;
+use crate::config::Settings;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time for a handshake, and for an answer.
@@ -37,6 +38,10 @@ enum Mood {
     Refusing,
     /// The connection is closed after each answer.
     ClosingAfterwards,
+}
+
+fn entry(settings: Settings) -> Entry {
+    Entry { settings: Arc::new(settings), credentials: Arc::default() }
 }
 
 /// A fake node: what it says, and what it saw.
@@ -206,7 +211,7 @@ impl Running {
                 changed.send_modify(|count| *count += 1);
             }
         };
-        let running = run(Arc::new(settings), topology.clone(), receiver, on_news, stop.clone());
+        let running = run(entry(settings), topology.clone(), receiver, on_news, stop.clone());
         Self { topology, wanted, changes, software, stop, task: spawn_local(running) }
     }
 
@@ -477,7 +482,7 @@ async fn silence_makes_pauses_longer_up_to_a_bound() {
     let mut settings = Settings::default();
     settings.cluster.refresh_min_interval = Duration::from_millis(200);
     let topology = Arc::new(ArcSwap::from_pointee(Topology::empty()));
-    let mut refresher = Refresher::new(Arc::new(settings), topology);
+    let mut refresher = Refresher::new(entry(settings), topology);
     let mut pauses = Vec::new();
     for _ in 0..40 {
         let pause = refresher.pause(Instant::now(), &[]);

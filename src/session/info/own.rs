@@ -29,7 +29,7 @@ pub(super) fn server(conversation: &Conversation) -> Lines {
         ("arch_bits", usize::BITS.to_string()),
         ("process_id", std::process::id().to_string()),
         ("run_id", gateway.run_id.clone()),
-        ("tcp_port", conversation.client.local_address.port().to_string()),
+        ("tcp_port", conversation.client.ends.local.port().to_string()),
         ("server_time_usec", now.as_micros().to_string()),
         ("uptime_in_seconds", uptime.to_string()),
         ("uptime_in_days", (uptime / DAY).to_string()),

@@ -51,7 +51,7 @@ fn own(conversation: &Conversation) -> Own {
         ("cluster-enabled", "no".to_owned()),
         ("databases", "1".to_owned()),
         ("maxclients", settings.limits.max_clients.to_string()),
-        ("port", conversation.client.local_address.port().to_string()),
+        ("port", conversation.client.ends.local.port().to_string()),
         ("proto-max-bulk-len", settings.limits.bulk_bytes.to_string()),
         ("timeout", settings.limits.idle_timeout.as_secs().to_string()),
     ]

@@ -3,6 +3,7 @@
 use crate::resp::number;
 
 use super::super::client::Portrait;
+use super::super::socket::Address;
 use super::connection::DEFAULT_USER;
 use super::error::{Refused, shown};
 
@@ -96,15 +97,15 @@ impl Selection {
 
     /// Whether it means this client.
     pub(in crate::session) fn holds(&self, client: &Portrait) -> bool {
-        let at = |wanted: &Option<String>, address: std::net::SocketAddr| {
+        let at = |wanted: &Option<String>, address: &Address| {
             wanted.as_ref().is_none_or(|wanted| *wanted == address.to_string())
         };
         self.except != Some(client.id)
             && self.ids.as_ref().is_none_or(|ids| ids.binary_search(&client.id).is_ok())
             && self.kind.is_none_or(|kind| kind == Kind::Normal)
             && self.age.is_none_or(|age| client.age >= age)
-            && at(&self.address, client.address)
-            && at(&self.local_address, client.local_address)
+            && at(&self.address, &client.ends.client)
+            && at(&self.local_address, &client.ends.local)
     }
 
     fn take(&mut self, filter: Filter) {

@@ -344,7 +344,7 @@ fn warn_of_spread(conversation: &Conversation, slots: usize) {
         return;
     }
     tracing::warn!(
-        client = %conversation.client.address,
+        client = %conversation.client.ends.client,
         slots,
         "a transaction over several slots is atomic in each slot only (routing.transactions)"
     );

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Client, PATIENCE, Server, key_slot, wait_for};
+use super::{Authority, Client, PATIENCE, Server, free_port, key_slot, local, text, wait_for};
 
 const SLOTS: u16 = 16_384;
 
@@ -44,9 +44,31 @@ impl Cluster {
         Self::start(Shape { primaries: 3, replicas: 1, node_timeout_ms: 1_500 })
     }
 
+    /// Three primaries that also speak TLS, and the addresses where they do.
+    pub(crate) fn encrypted(authority: &Authority) -> (Self, Vec<SocketAddr>) {
+        let shape = Shape { primaries: 3, replicas: 0, node_timeout_ms: 15_000 };
+        let (node, ca) = (authority.certify("node"), authority.certificate());
+        let ports: Vec<u16> = (0..shape.primaries).map(|_| free_port()).collect();
+        let encrypted = |port: &u16| {
+            let options = [
+                ("--tls-port", &*port.to_string()),
+                ("--tls-cluster", "yes"),
+                ("--tls-cert-file", text(&node.certificate)),
+                ("--tls-key-file", text(&node.key)),
+                ("--tls-ca-cert-file", text(&ca)),
+            ];
+            Server::node_with_options(shape.node_timeout_ms, &options)
+        };
+        let cluster = Self::form(shape, ports.iter().map(encrypted).collect());
+        (cluster, ports.into_iter().map(local).collect())
+    }
+
     pub(crate) fn start(shape: Shape) -> Self {
         let count = shape.primaries * (1 + shape.replicas);
-        let nodes: Vec<Server> = (0..count).map(|_| Server::node(shape.node_timeout_ms)).collect();
+        Self::form(shape, (0..count).map(|_| Server::node(shape.node_timeout_ms)).collect())
+    }
+
+    fn form(shape: Shape, nodes: Vec<Server>) -> Self {
         let ids = nodes.iter().map(|node| node.client().call("CLUSTER MYID").text()).collect();
         let cluster = Self { nodes, ids, shape };
         cluster.give_slots();

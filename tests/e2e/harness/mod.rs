@@ -1,5 +1,6 @@
 //! What every end-to-end test stands on: processes that cannot outlive it, servers, gateways, raw clients, fake nodes.
 
+mod authority;
 mod cluster;
 mod fake;
 mod gateway;
@@ -8,6 +9,7 @@ mod server;
 mod slots;
 mod wire;
 
+pub(crate) use authority::{Authority, Identity, text};
 pub(crate) use cluster::{Cluster, Shape};
 pub(crate) use fake::{Act, FakeCluster};
 pub(crate) use gateway::Gateway;

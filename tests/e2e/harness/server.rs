@@ -48,16 +48,22 @@ impl Server {
 
     /// A node of a cluster that is still to be formed.
     pub(crate) fn node(node_timeout_ms: u32) -> Self {
-        let bus = free_port().to_string();
-        Self::with_options(&[
+        Self::node_with_options(node_timeout_ms, &[])
+    }
+
+    /// As [`Server::node`], with more options.
+    pub(crate) fn node_with_options(node_timeout_ms: u32, more: &[(&str, &str)]) -> Self {
+        let (bus, timeout) = (free_port().to_string(), node_timeout_ms.to_string());
+        let options = [
             ("--cluster-enabled", "yes"),
             ("--cluster-config-file", "nodes.conf"),
             ("--cluster-port", &bus),
-            ("--cluster-node-timeout", &node_timeout_ms.to_string()),
+            ("--cluster-node-timeout", &timeout),
             ("--cluster-replica-validity-factor", "0"),
             ("--repl-diskless-sync-delay", "0"),
             ("--repl-ping-replica-period", "1"),
-        ])
+        ];
+        Self::with_options(&[&options, more].concat())
     }
 
     /// Starts the process, again after [`Server::kill`], on the same port and in the same folder.
