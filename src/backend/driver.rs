@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use crate::resp::ReplyScanner;
@@ -20,6 +21,10 @@ use super::{ABORTED, LARGE};
 
 /// Reads and writes in one turn before other tasks get theirs.
 const ROUNDS: usize = 16;
+
+/// Why nobody knows what became of a block that was no transaction to its node.
+const ONE_BY_ONE: &[u8] =
+    b"-UNCERTAIN the node began no transaction; its commands may have been executed: ";
 
 /// What DISCARD answers.
 const OK: &[u8] = b"+OK\r\n";
@@ -147,15 +152,8 @@ impl Driver {
                 self.pipeline.passed(reply);
                 Ok(())
             }
-            // Why a block was spoiled says more than that it was. Another error than EXECABORT speaks for itself.
-            Coming::ReplyToSpoiled if reply == OK || reply.starts_with(b"-EXECABORT") => {
-                let objection = self.pipeline.objection();
-                if refusal(&objection).is_some() {
-                    return self.deliver(&objection);
-                }
-                self.deliver(&[ABORTED, objection.get(1..).unwrap_or_default()].concat())
-            }
-            Coming::Reply | Coming::ReplyToSpoiled => self.deliver(reply),
+            Coming::ReplyToSpoiled => self.deliver(&spoiled(reply, self.pipeline.objection())),
+            Coming::Reply => self.deliver(reply),
         }
     }
 
@@ -178,4 +176,19 @@ impl Driver {
         self.pool.metrics().node_settled(elapsed as u32);
         Ok(answered)
     }
+}
+
+/// What became of a block of which the node did not take everything.
+fn spoiled(reply: &[u8], objection: Bytes) -> Bytes {
+    let reason = objection.get(1..).unwrap_or_default();
+    if reply == OK || reply.starts_with(b"-EXECABORT") {
+        // The reason says more than that there was one, and may be a refusal.
+        let refused = refusal(&objection).is_some();
+        return if refused { objection } else { [ABORTED, reason].concat().into() };
+    }
+    if reply.ends_with(b"without MULTI\r\n") {
+        // The gateway's own user may not say MULTI.
+        return [ONE_BY_ONE, reason].concat().into();
+    }
+    Bytes::copy_from_slice(reply)
 }

@@ -355,6 +355,12 @@ fn a_lost_node_makes_the_outcome_uncertain_and_is_never_asked_twice() {
     let partly = "-UNCERTAIN the transaction was executed in some of its slots only: OOM command not allowed when used memory > 'maxmemory'.";
     assert_eq!(say(&mut client, &["MULTI", &set_here, &set_there, "EXEC"])[3], partly);
 
+    // Replies that are fewer than commands.
+    fake.once(1, "EXEC", vec![Act::say("*0\r\n")]);
+    let unexpected =
+        "-UNCERTAIN unexpected reply from a node; the transaction may have been executed";
+    assert_eq!(say(&mut client, &["MULTI", &set_here, &set_there, "EXEC"])[3], unexpected);
+
     // Under WATCH.
     let watch = format!("WATCH {here}");
     fake.once(0, "EXEC", lost());
@@ -376,6 +382,25 @@ fn a_trial_that_fails_runs_nothing() {
     assert_eq!(replies[3], why);
     assert_eq!((fake.seen(0, "EXEC"), fake.seen(1, "EXEC")), (0, 0));
     assert_eq!((fake.seen(0, "DISCARD"), fake.seen(1, "DISCARD")), (1, 1));
+}
+
+/// The gateway's user on the cluster may not say MULTI: then nothing holds its commands back.
+#[test]
+fn a_node_that_begins_no_transaction_leaves_the_outcome_uncertain() {
+    let fake = FakeCluster::of(2);
+    let gateway = Gateway::before_nodes(&fake.addresses()).start();
+    let ((here, there), mut client) = (keys(), gateway.client());
+    for node in 0..2 {
+        fake.always(node, "MULTI", Act::say("-NOPERM User gateway has no permissions\r\n"));
+        fake.always(node, "EXEC", Act::say("-ERR EXEC without MULTI\r\n"));
+        fake.always(node, "DISCARD", Act::say("-ERR DISCARD without MULTI\r\n"));
+    }
+    let why = "-UNCERTAIN the node began no transaction; its commands may have been executed: NOPERM User gateway has no permissions";
+    let (set_here, set_there) = (format!("SET {here} v"), format!("SET {there} v"));
+    assert_eq!(say(&mut client, &["MULTI", &set_here, "EXEC"])[2], why);
+    assert_eq!(say(&mut client, &["MULTI", &set_here, &set_there, "EXEC"])[3], why);
+    let watch = format!("WATCH {here}");
+    assert_eq!(say(&mut client, &[&watch, "MULTI", &set_here, "EXEC"])[3], UNCERTAIN);
 }
 
 #[test]

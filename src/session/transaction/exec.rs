@@ -21,7 +21,7 @@ pub(super) enum Stop {
     /// A watched key has changed: nothing ran.
     #[error("ERR a watched key has changed")]
     Changed,
-    /// A node's error: nothing ran.
+    /// A node's error, as its client gets it.
     #[error("ERR refused by a node")]
     Refused(Vec<u8>),
     /// A node was lost with its block.
@@ -180,7 +180,7 @@ impl Execution<'_> {
         for ((place, block), array) in blocks.iter().zip(self.ask(sent).await?) {
             match array.first() {
                 Some(b'*') => self.ran += usize::from(!block.reads()),
-                Some(b'-') if array.starts_with(b"-UNCERTAIN") => return Err(Stop::Unknown),
+                Some(b'-') if array.starts_with(b"-UNCERTAIN") => return Err(Stop::Refused(array)),
                 Some(b'-') => drop(failed.get_or_insert(Failure::Refused(array.clone()))),
                 _ => return Err(Stop::Unexpected),
             }
@@ -193,17 +193,19 @@ impl Execution<'_> {
 
     /// What a failure means after what has run already.
     fn stop(&self, failure: Failure) -> Stop {
-        match failure {
-            Failure::Unknown => Stop::Unknown,
-            Failure::Changed if self.ran == 0 => Stop::Changed,
-            Failure::Refused(line) if self.ran == 0 => Stop::Refused(line),
-            Failure::Changed => Stop::Partly("a watched key has changed".to_owned()),
+        let reason = match failure {
+            Failure::Unknown => return Stop::Unknown,
+            Failure::Changed if self.ran == 0 => return Stop::Changed,
+            Failure::Refused(line) if self.ran == 0 => return Stop::Refused(line),
+            Failure::Changed => "a watched key has changed".to_owned(),
             Failure::Refused(line) => {
                 let reason = line.strip_prefix(ABORTED).unwrap_or(&line);
                 let reason = String::from_utf8_lossy(reason);
-                Stop::Partly(reason.trim_start_matches('-').trim_end().to_owned())
+                reason.trim_start_matches('-').trim_end().to_owned()
             }
-        }
+        };
+        self.worker.metrics.partial_failure();
+        Stop::Partly(reason)
     }
 
     /// Ends what is still watched.

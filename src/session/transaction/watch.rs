@@ -223,6 +223,9 @@ fn judge(
         Some(b'-') => {}
         _ => return Err(Failure::Changed),
     }
+    if reply.ends_with(b"without MULTI\r\n") {
+        return Err(Failure::Unknown);
+    }
     let aborted = reply.starts_with(b"-EXECABORT");
     let why = objection.filter(|_| aborted).unwrap_or(reply);
     if pool.detour(lease, &why).is_some() {
