@@ -403,6 +403,44 @@ fn a_node_that_begins_no_transaction_leaves_the_outcome_uncertain() {
     assert_eq!(say(&mut client, &[&watch, "MULTI", &set_here, "EXEC"])[3], UNCERTAIN);
 }
 
+/// In EXEC's array NOSCRIPT cannot be repaired, so the script goes before.
+#[test]
+fn a_script_that_the_node_forgot_runs_in_a_transaction() {
+    let cluster = Cluster::small();
+    let gateway = Gateway::before(&cluster).workers(2).start();
+    let (here, there) = keys();
+    let mut client = gateway.client();
+    let load = ["SCRIPT", "LOAD", "return redis.call('INCR', KEYS[1])"];
+    let digest = client.call_args(&load).text();
+    let run = |key: &str| format!("EVALSHA {digest} 1 {key}");
+    // Some of them on the worker whose clients have not sent the script.
+    for number in 0..6 {
+        let mut client = gateway.client_of(2 + number % 2);
+        let forget = || {
+            for node in 0..2 {
+                assert_eq!(cluster.node(node).client().call("SCRIPT FLUSH").text(), "OK");
+            }
+        };
+        client.pipeline(&[format!("DEL {here}"), format!("DEL {there}")]);
+        forget();
+        let one = say(&mut client, &["MULTI", &run(&here), "PING", &run(&here), "EXEC"]);
+        assert_eq!(one[4], "*3 :1 +PONG :2");
+        forget();
+        let watch = format!("WATCH {here}");
+        let watched = say(&mut client, &[&watch, "MULTI", &run(&here), &run(&there), "EXEC"]);
+        assert_eq!(watched[4], "*2 :3 :1");
+        forget();
+        let two = say(&mut client, &["MULTI", &run(&here), &run(&there), &run(&here), "EXEC"]);
+        assert_eq!(two[4], "*3 :4 :2 :5");
+        forget();
+        let inline = "EVAL return(redis.call('INCR',KEYS[1])) 1";
+        say(&mut client, &["MULTI", &format!("{inline} {here}"), "EXEC"]);
+        let unknown = format!("EVALSHA {} 0", "f".repeat(40));
+        let unknown = say(&mut client, &["MULTI", &unknown, "EXEC"]).pop().unwrap();
+        assert!(unknown.starts_with("*1 -NOSCRIPT "), "{unknown}");
+    }
+}
+
 #[test]
 fn connections_do_not_grow_with_transactions() {
     let fake = FakeCluster::of(2);

@@ -52,7 +52,7 @@ fn named(worker: &Worker, request: &Bytes) -> Option<Digest> {
 }
 
 /// The script's text, as this worker or another one knows it.
-async fn known(worker: &Worker, digest: &Digest) -> Option<Bytes> {
+pub(in crate::session) async fn known(worker: &Worker, digest: &Digest) -> Option<Bytes> {
     if let Some(body) = worker.scripts.body(digest) {
         return Some(body);
     }

@@ -24,6 +24,8 @@ use super::conversation::Conversation;
 
 use shelf::Shelf;
 
+pub(super) use mend::known;
+
 /// SHA-1 of a script, by which clients name it.
 pub(super) type Digest = [u8; 20];
 

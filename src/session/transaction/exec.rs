@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::backend::{ABORTED, Asker, Ticket};
 use crate::resp::{Protocol, elements, write};
 
+use super::super::scripts;
 use super::super::steps::Inbox;
 use super::super::worker::Worker;
 use super::queue::{Block, Queue, Turn, assemble};
@@ -94,9 +95,27 @@ pub(super) async fn run(
     watches: Vec<Watch>,
 ) -> Result<Done, Stop> {
     let mut execution = Execution { worker, protocol, ran: 0 };
-    let (blocks, turns) = queue.into_parts();
+    let (mut blocks, turns) = queue.into_parts();
+    for block in &mut blocks {
+        bring_scripts(worker, block).await;
+    }
+    for watch in &watches {
+        let of_watch = |block: &&mut Block| block.slot() == Some(watch.slot());
+        blocks.iter_mut().filter(of_watch).for_each(|block| block.precede(&watch.question()));
+    }
     let replies = execution.run(&blocks, watches).await?;
     Ok(Done { turns, replies })
+}
+
+/// A node may have forgotten a script, and NOSCRIPT in EXEC's array cannot be repaired.
+async fn bring_scripts(worker: &Rc<Worker>, block: &mut Block) {
+    for digest in block.take_digests() {
+        if let Some(body) = scripts::known(worker, &digest).await {
+            let mut load = Vec::new();
+            write::command(&mut load, &[b"SCRIPT".as_slice(), b"LOAD", &body]);
+            block.precede(&load);
+        }
+    }
 }
 
 impl Execution<'_> {
@@ -157,7 +176,7 @@ impl Execution<'_> {
                 Ok(array) => {
                     self.ran += usize::from(!block.reads());
                     if let Some(reply) = replies.get_mut(place) {
-                        *reply = BlockReply { array, skipped: 1 };
+                        *reply = BlockReply { array, skipped: block.leading() as usize };
                     }
                 }
                 Err(failure) => {
@@ -185,7 +204,8 @@ impl Execution<'_> {
                 _ => return Err(Stop::Unexpected),
             }
             if let Some(reply) = replies.get_mut(*place) {
-                *reply = BlockReply { array: array.into(), skipped: 0 };
+                let skipped = block.leading() as usize;
+                *reply = BlockReply { array: array.into(), skipped };
             }
         }
         failed.map_or(Ok(()), |failure| Err(self.stop(failure)))

@@ -12,7 +12,6 @@ mod watch;
 
 use std::rc::Rc;
 
-use bytes::Bytes;
 use tokio::task::spawn_local;
 
 use crate::cluster::Slot;
@@ -23,8 +22,9 @@ use crate::resp::{Request, write};
 
 use super::conversation::{Conversation, Flow};
 use super::family::family;
-use super::local;
 use super::places::About;
+use super::scripts::Digest;
+use super::{local, scripts};
 
 use queue::{Entry, Queue, Reach};
 use splice::Running;
@@ -127,7 +127,7 @@ pub(super) fn control(
             conversation.transaction.state = State::Open(Box::new(queue));
             ok(conversation, spec)
         }
-        "WATCH" => watch(conversation, spec, request),
+        "WATCH" => watch::begin(conversation, spec, request),
         "UNWATCH" => {
             conversation.unwatch();
             ok(conversation, spec)
@@ -195,6 +195,7 @@ fn collect(conversation: &mut Conversation, spec: &CommandSpec, request: &Reques
         slot,
         reads: spec.retry_for(request) == Retry::Read,
         script: spec.class == Class::Script,
+        digest: script(conversation, spec, request),
         frame: request.frame(),
     };
     let most = limit(conversation);
@@ -212,6 +213,22 @@ fn collect(conversation: &mut Conversation, spec: &CommandSpec, request: &Reques
         queue.publishes();
     }
     queued(conversation, spec)
+}
+
+/// Remembers a script that the command brings; answers the one that it only names.
+fn script(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Option<Digest> {
+    let text = request.arg(1).filter(|_| spec.class == Class::Script)?;
+    if spec.name.starts_with("EVALSHA") {
+        return scripts::digest(text);
+    }
+    if spec.name.starts_with("EVAL") {
+        conversation.worker.scripts.seen(text);
+    }
+    None
 }
 
 /// Collects a command that the gateway answers.
@@ -348,30 +365,4 @@ fn warn_of_spread(conversation: &Conversation, slots: usize) {
         slots,
         "a transaction over several slots is atomic in each slot only (routing.transactions)"
     );
-}
-
-/// `WATCH key..`
-fn watch(conversation: &mut Conversation, spec: &CommandSpec, request: &Request<'_>) -> Flow {
-    let Ok(Some(slot)) = slot(conversation, spec, request) else {
-        return conversation.fail(family(spec), CROSSSLOT);
-    };
-    let watched = conversation.transaction.watched();
-    let several =
-        conversation.worker.gateway.settings.routing.transactions == Transactions::BestEffort;
-    if !several && watched.iter().any(|other| *other != slot) {
-        return conversation.fail(family(spec), CROSSSLOT);
-    }
-    if conversation.replies.unsettled() > 0 {
-        return Flow::Wait;
-    }
-    let watching = conversation.transaction.watching.get_or_insert_default().clone();
-    if watching.size() + request.frame().len() > limit(conversation) {
-        return conversation.fail(family(spec), TOO_LARGE);
-    }
-    let keys: Vec<Bytes> = request.args().skip(1).map(Bytes::copy_from_slice).collect();
-    let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);
-    conversation.answer_later(family(spec), async move {
-        watching.add(&worker, protocol, slot, keys).await
-    });
-    Flow::Next
 }

@@ -8,6 +8,8 @@ use crate::backend::Terms;
 use crate::cluster::Slot;
 use crate::resp::{Protocol, write};
 
+use super::super::scripts::Digest;
+
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
 const EXEC: &[u8] = b"*1\r\n$4\r\nEXEC\r\n";
 const DISCARD: &[u8] = b"*1\r\n$7\r\nDISCARD\r\n";
@@ -33,8 +35,10 @@ pub(super) struct Entry<'a> {
     pub(super) slot: Option<Slot>,
     /// It may run twice.
     pub(super) reads: bool,
-    /// A script.
+    /// A script, or a function.
     pub(super) script: bool,
+    /// The script that it names and does not bring.
+    pub(super) digest: Option<Digest>,
     /// The command as it is sent.
     pub(super) frame: &'a [u8],
 }
@@ -58,6 +62,11 @@ pub(super) struct Block {
     commands: u32,
     reads: bool,
     script: bool,
+    /// Scripts that its commands name.
+    digests: Vec<Digest>,
+    /// The gateway's own commands before the client's, and their number.
+    lead: Vec<u8>,
+    leading: u32,
 }
 
 /// A transaction that is being collected.
@@ -78,7 +87,16 @@ pub(super) struct Queue {
 
 impl Block {
     fn new(slot: Option<Slot>) -> Self {
-        Self { slot, bytes: MULTI.to_vec(), commands: 0, reads: true, script: false }
+        Self {
+            slot,
+            bytes: MULTI.to_vec(),
+            commands: 0,
+            reads: true,
+            script: false,
+            digests: Vec::new(),
+            lead: Vec::new(),
+            leading: 0,
+        }
     }
 
     fn push(&mut self, entry: Entry<'_>) {
@@ -86,6 +104,25 @@ impl Block {
         self.commands += 1;
         self.reads &= entry.reads;
         self.script |= entry.script;
+        if let Some(digest) = entry.digest.filter(|digest| !self.digests.contains(digest)) {
+            self.digests.push(digest);
+        }
+    }
+
+    /// Puts a command of the gateway's own before the client's; its reply is none of the client's.
+    pub(super) fn precede(&mut self, request: &[u8]) {
+        self.lead.extend_from_slice(request);
+        self.leading += 1;
+    }
+
+    /// How many of the first replies are none of the client's.
+    pub(super) fn leading(&self) -> u32 {
+        self.leading
+    }
+
+    /// Scripts that its node has to know.
+    pub(super) fn take_digests(&mut self) -> Vec<Digest> {
+        std::mem::take(&mut self.digests)
     }
 
     /// The slot whose owner runs it. `None`: any primary will do.
@@ -103,30 +140,35 @@ impl Block {
         self.reads
     }
 
-    /// Its commands, without what begins and ends it.
-    pub(super) fn frames(&self) -> &[u8] {
-        self.bytes.get(MULTI.len()..).unwrap_or_default()
+    /// The block as it runs: `MULTI` to `EXEC`.
+    pub(super) fn run(&self) -> Bytes {
+        self.ending_with(EXEC)
     }
 
-    /// The block as it runs: `MULTI` to `EXEC`.
+    /// The same, for one that has nothing before the client's commands and is sent once.
     pub(super) fn into_bytes(mut self) -> Bytes {
         self.bytes.extend_from_slice(EXEC);
         self.bytes.into()
     }
 
-    /// The same, for one that is needed again.
-    pub(super) fn run(&self) -> Bytes {
-        [&self.bytes, EXEC].concat().into()
-    }
-
     /// The block as it is tried: its node checks every command, and runs none.
     pub(super) fn trial(&self) -> Bytes {
-        [&self.bytes, DISCARD].concat().into()
+        self.ending_with(DISCARD)
+    }
+
+    fn ending_with(&self, end: &[u8]) -> Bytes {
+        let commands = self.bytes.get(MULTI.len()..).unwrap_or_default();
+        [MULTI, &self.lead, commands, end].concat().into()
+    }
+
+    /// Replies that come before EXEC's.
+    pub(super) fn before(&self) -> u32 {
+        self.leading + self.commands + 1
     }
 
     /// How it is sent.
     pub(super) fn terms(&self, protocol: Protocol) -> Terms {
-        let (before, repeatable) = (self.commands + 1, self.reads);
+        let (before, repeatable) = (self.before(), self.reads);
         Terms { before, repeatable, ..Terms::new(self.slot(), protocol) }
     }
 }
@@ -203,7 +245,7 @@ impl Queue {
     /// The one block, when there is nothing else to do.
     pub(super) fn only_block(&self) -> Option<&Block> {
         match self.blocks.as_slice() {
-            [block] if self.here.is_empty() => Some(block),
+            [block] if self.here.is_empty() && block.digests.is_empty() => Some(block),
             _ => None,
         }
     }
@@ -275,6 +317,8 @@ pub(super) fn assemble<'a>(
 mod tests {
     use super::*;
 
+    /// Each block's slot, and how many commands it has.
+    type Blocks = &'static [(Option<usize>, u32)];
     /// Each command's slot, and whether it reads.
     type Entries = &'static [(Option<u16>, bool)];
 
@@ -283,7 +327,13 @@ mod tests {
     }
 
     fn entry(place: Option<u16>, reads: bool) -> Entry<'static> {
-        Entry { slot: place.map(slot), reads, script: false, frame: b"*1\r\n$1\r\nx\r\n" }
+        Entry {
+            slot: place.map(slot),
+            reads,
+            script: false,
+            digest: None,
+            frame: b"*1\r\n$1\r\nx\r\n",
+        }
     }
 
     fn queue(reach: Reach, watched: &[u16], entries: &[(Option<u16>, bool)]) -> (Queue, Vec<bool>) {
@@ -307,7 +357,7 @@ mod tests {
 
     #[test]
     fn commands_join_the_block_of_their_slot() {
-        let table: [(&[u16], Entries, &[(Option<usize>, u32)]); 6] = [
+        let table: [(&[u16], Entries, Blocks); 6] = [
             (&[], &[(Some(5), false), (Some(5), false)], &[(Some(5), 2)]),
             (&[], &[(None, false)], &[(None, 1)]),
             (&[], &[(None, false), (Some(7), false), (None, false)], &[(Some(7), 3)]),
@@ -359,15 +409,29 @@ mod tests {
     #[test]
     fn a_block_as_it_is_sent() {
         let (queue, _) = queue(Reach::Slots, &[], &[(Some(3), true), (Some(3), false)]);
-        let block = queue.into_parts().0.remove(0);
+        let mut block = queue.into_parts().0.remove(0);
         let terms = block.terms(Protocol::Resp2);
         assert_eq!((terms.before, terms.repeatable, terms.slot), (3, false, Some(slot(3))));
         let commands = "*1\r\n$1\r\nx\r\n".repeat(2);
-        assert_eq!(block.frames(), commands.as_bytes());
         let tried = format!("*1\r\n$5\r\nMULTI\r\n{commands}*1\r\n$7\r\nDISCARD\r\n");
         assert_eq!(block.trial(), tried.as_bytes());
         let run = format!("*1\r\n$5\r\nMULTI\r\n{commands}*1\r\n$4\r\nEXEC\r\n");
-        assert_eq!(block.into_bytes(), run.as_bytes());
+        assert_eq!(block.run(), run.as_bytes());
+        block.precede(b"*1\r\n$4\r\nPING\r\n");
+        let run = run.replacen("*1\r\n$1\r\nx", "*1\r\n$4\r\nPING\r\n*1\r\n$1\r\nx", 1);
+        assert_eq!(block.run(), run.as_bytes());
+        assert_eq!((block.terms(Protocol::Resp2).before, block.leading()), (4, 1));
+    }
+
+    #[test]
+    fn a_script_is_named_once() {
+        let mut queue = Queue::new(Reach::Slots, std::iter::empty());
+        for digest in [Some([1; 20]), Some([2; 20]), Some([1; 20]), None] {
+            queue.push(Entry { digest, ..entry(Some(3), false) });
+        }
+        assert!(queue.only_block().is_none(), "the scripts go before it");
+        let mut block = queue.into_parts().0.remove(0);
+        assert_eq!(block.take_digests(), [[1; 20], [2; 20]]);
     }
 
     #[test]

@@ -15,10 +15,15 @@ use tokio::time::{sleep, timeout};
 
 use crate::backend::{ABORTED, Detour, Lease, LeaseError, Pool, micros};
 use crate::cluster::Slot;
-use crate::resp::{Protocol, write};
+use crate::command::CommandSpec;
+use crate::config::Transactions;
+use crate::resp::{Protocol, Request, write};
 
+use super::super::conversation::{Conversation, Flow};
+use super::super::family::family;
 use super::super::worker::Worker;
 use super::queue::Block;
+use super::{CROSSSLOT, TOO_LARGE, limit, slot};
 
 /// Between two tries to find the node that has the slot.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -52,6 +57,36 @@ pub(super) enum Failure {
 #[derive(Default)]
 pub(super) struct Watching {
     watches: RefCell<Vec<Watch>>,
+}
+
+/// `WATCH key..`
+pub(super) fn begin(
+    conversation: &mut Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Flow {
+    let Ok(Some(slot)) = slot(conversation, spec, request) else {
+        return conversation.fail(family(spec), CROSSSLOT);
+    };
+    let watched = conversation.transaction.watched();
+    let several =
+        conversation.worker.gateway.settings.routing.transactions == Transactions::BestEffort;
+    if !several && watched.iter().any(|other| *other != slot) {
+        return conversation.fail(family(spec), CROSSSLOT);
+    }
+    if conversation.replies.unsettled() > 0 {
+        return Flow::Wait;
+    }
+    let watching = conversation.transaction.watching.get_or_insert_default().clone();
+    if watching.size() + request.frame().len() > limit(conversation) {
+        return conversation.fail(family(spec), TOO_LARGE);
+    }
+    let keys: Vec<Bytes> = request.args().skip(1).map(Bytes::copy_from_slice).collect();
+    let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);
+    conversation.answer_later(family(spec), async move {
+        watching.add(&worker, protocol, slot, keys).await
+    });
+    Flow::Next
 }
 
 impl Watching {
@@ -167,7 +202,14 @@ impl Watch {
         open && pool.owner(self.slot) == self.owner
     }
 
-    /// Runs the block unless a watched key has changed; the array's first element is not the block's. Ends the watch.
+    /// Asks whether the watched keys exist. A node that no longer has their slot, or is giving it away, refuses.
+    pub(super) fn question(&self) -> Vec<u8> {
+        let mut request = Vec::new();
+        write_keys("EXISTS", self.keys.iter(), &mut request);
+        request
+    }
+
+    /// Runs the block, in front of which stands the question, unless a watched key has changed. Ends the watch.
     pub(super) async fn exec(
         mut self,
         worker: &Worker,
@@ -176,7 +218,7 @@ impl Watch {
     ) -> Result<Bytes, Failure> {
         let mut lease = self.lease.take().ok_or(Failure::Changed)?;
         let is_foreign = lease.protocol() != protocol;
-        let before = 2 + block.commands() + u32::from(self.asking) + u32::from(is_foreign);
+        let before = block.before() + u32::from(self.asking) + u32::from(is_foreign);
         let mut request = Vec::new();
         if is_foreign {
             hello(protocol, &mut request);
@@ -184,10 +226,7 @@ impl Watch {
         if self.asking {
             write::command(&mut request, &["ASKING"]);
         }
-        write::command(&mut request, &["MULTI"]);
-        write_keys("EXISTS", self.keys.iter(), &mut request);
-        request.extend_from_slice(block.frames());
-        write::command(&mut request, &["EXEC"]);
+        request.extend_from_slice(&block.run());
         let Some((objection, reply)) = exchange(worker, &mut lease, &request, before).await else {
             worker.metrics.uncertain();
             return Err(Failure::Unknown);
