@@ -70,10 +70,11 @@
 //! # What crosses threads
 //!
 //! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
-//! workers); "look at the topology" (worker to control, bounded); questions about all clients (worker to
-//! worker, bounded); metrics (atomics with one writer each); the word to drain; the replies of a large
-//! computation over slots (worker to a thread for it, and the result back). No locks on the request path, no
-//! global state.
+//! workers); the commands that are known (control to workers, a snapshot); "look at the topology" (worker to
+//! control, bounded); questions about all clients (worker to worker, bounded); what CLIENT PAUSE and MONITOR
+//! want of every request (`session::scrutiny`, one counter to look at); metrics (atomics with one writer each);
+//! the word to drain; the replies of a large computation over slots (worker to a thread for it, and the result
+//! back). No locks on the request path, no global state.
 //!
 //! # Where the code taught better than the plan
 //!

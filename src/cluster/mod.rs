@@ -6,12 +6,14 @@ mod address;
 mod agree;
 mod slot;
 mod software;
+mod tags;
 mod view;
 
 pub use address::Announced;
 pub use agree::merge_views;
 pub use slot::Slot;
 pub use software::{Software, Version};
+pub use tags::Tags;
 pub use view::{Dialling, Preferred, Role, Seen, TopologyError, View};
 
 use std::sync::Arc;

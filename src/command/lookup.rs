@@ -1,7 +1,7 @@
 //! Finding the row of a request: one probe on the name as sent, in any case, without allocation.
 
 use super::table::TABLE;
-use super::{CommandError, CommandSpec, Refusal};
+use super::{Availability, Class, CommandError, CommandSpec, LEARNED, Refusal};
 use crate::resp::request::Request;
 
 /// All commands known now: the table's rows, and those learned from the cluster. A snapshot that
@@ -47,6 +47,33 @@ impl Commands {
             }
         }
         Self::of(rows)
+    }
+
+    /// The rows as they are for a gateway that shows itself as a cluster: what it answers of `CLUSTER`
+    /// is there, and what would change the cluster is refused by name.
+    pub fn as_cluster(mut self) -> Self {
+        for row in self.rows.iter_mut().filter(|row| row.refusal == Refusal::Standalone) {
+            row.refusal = Refusal::NotAllowed;
+            if row.class == Class::Local {
+                row.default = Availability::On;
+            }
+        }
+        self
+    }
+
+    /// Lets commands through that were learned, have no keys, and stand in this list, in any case.
+    pub fn with_keyless(mut self, names: &[String]) -> Self {
+        let listed = |row: &CommandSpec| {
+            let is = |name: &String| {
+                name.eq_ignore_ascii_case(&row.name) || name.eq_ignore_ascii_case(&row.wire_name())
+            };
+            names.iter().any(is)
+        };
+        let learned = |row: &CommandSpec| row.since == LEARNED && row.keys.is_none();
+        for row in self.rows.iter_mut().filter(|row| learned(row) && listed(row)) {
+            row.let_through();
+        }
+        self
     }
 
     /// The rows for which `keep` holds, so that a command which no node has is unknown here too.

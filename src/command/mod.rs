@@ -24,6 +24,9 @@ pub use learn::learn;
 pub use lookup::Commands;
 pub use options::Options;
 
+/// What a row says of its origin that only a server knew of.
+const LEARNED: &str = "learned";
+
 /// One command, or one subcommand of a container such as `CLIENT`.
 #[derive(Clone, Debug)]
 pub struct CommandSpec {
@@ -233,7 +236,7 @@ impl CommandSpec {
         let read = access == Access::Read;
         Self {
             name: Cow::Owned(name.to_ascii_uppercase().replace('|', " ")),
-            since: "learned",
+            since: LEARNED,
             arity,
             access,
             keys,
@@ -249,6 +252,19 @@ impl CommandSpec {
             categories: if read { Categories::READ } else { Categories::WRITE },
             options: Options::Plain,
         }
+    }
+
+    /// The same for a command without keys that any node may answer.
+    pub(crate) fn let_through(&mut self) {
+        self.class = Class::AnyNode;
+        self.target = Target::Any;
+        self.default = Availability::On;
+        self.in_multi = InMulti::Queue;
+    }
+
+    /// Whether the gateway has it at all; what it answers with an error whoever asks is not there.
+    pub fn is_offered(&self) -> bool {
+        self.default != Availability::Off && self.class != Class::Refused
     }
 
     /// The name as error texts, CLIENT LIST and metrics write it: `get`, `client|getname`.

@@ -1,5 +1,7 @@
 //! The room's tables: lookup, key shapes, options, error texts, learning.
 
+mod manual;
+
 use proptest::prelude::*;
 
 use super::keys::{Begin, Find, KeyPart};

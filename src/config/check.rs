@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Backend, ClientCertificates, Cluster, Limits, Secret, Settings};
+use super::{Backend, ClientCertificates, Cluster, Limits, Listen, Secret, Settings};
 
 /// A rule over several settings.
 pub(super) struct Check {
@@ -67,6 +67,17 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
+        keys: &["listen.announce", "listen.peers"],
+        wrong: |s| {
+            let Listen { announce, peers, .. } = &s.listen;
+            let is_one = announce.as_ref().is_some_and(|announce| peers.contains(announce));
+            let stranger = !peers.is_empty() && !is_one;
+            stranger.then(|| {
+                "must be one of `listen.peers`, as the others know this gateway".to_owned()
+            })
+        },
+    },
+    Check {
         keys: &["backend.hold_time", "backend.request_timeout"],
         wrong: |s| {
             let Backend { hold_time, request_timeout, .. } = s.backend;
@@ -99,6 +110,15 @@ pub(super) const CHECKS: &[Check] = &[
         wrong: |s| {
             let Limits { inline_bytes, request_bytes, .. } = s.limits;
             above(s, inline_bytes, ("limits.request_bytes", request_bytes))
+        },
+    },
+    Check {
+        keys: &["routing.stage_prefix"],
+        wrong: |s| {
+            let fits = |c: char| c.is_ascii_graphic() && !matches!(c, '{' | '}');
+            let prefix = &s.routing.stage_prefix;
+            let is_sound = !prefix.is_empty() && prefix.chars().all(fits);
+            (!is_sound).then(|| "must be visible characters without braces".to_owned())
         },
     },
 ];

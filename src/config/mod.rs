@@ -60,6 +60,13 @@ settings! {
         unix_socket: String = String::new(), Text;
         /// Who may use the Unix socket.
         unix_permissions: u32 = 0o770, Mode;
+        /// Address that clients of the presented cluster are told; without it, the one that each
+        /// connected to.
+        announce: Option<String> = None, Maybe(HostPort);
+        /// The gateways that together are the presented cluster, as clients reach them, with
+        /// `announce` among them: each shows itself and the others as owners of an equal share of
+        /// the slots. Empty means this one alone.
+        peers: Vec<String> = Vec::new(), List(HostPort);
         /// Pending connections that the kernel keeps.
         backlog: u32 = 1024, Count(1..=65_535);
         /// TCP keep-alive on client connections; zero turns it off.
@@ -156,6 +163,14 @@ settings! {
         /// Most bytes of clients' scripts that the gateway remembers, to bring them to nodes that do not have
         /// them.
         script_bytes: usize = 64 * MIB, Bytes(0..=TIB);
+        /// What the names of keys start with in which the gateway keeps elements that are on their
+        /// way from one slot to another. KEYS, SCAN and RANDOMKEY do not show them.
+        stage_prefix: String = "__gw:".to_owned(), Text;
+        /// An element that a gateway left on its way, for it was killed, goes back after this time.
+        stage_return: Duration = seconds(60), Time(millis(100)..=DAY);
+        /// Commands without keys that only the nodes know, such as a module's, and that any one of
+        /// them may answer for all. Others of that kind are refused.
+        keyless_commands: Vec<String> = Vec::new(), List(Text);
     }
 
     /// Who may connect.
@@ -226,13 +241,20 @@ impl Settings {
     }
 }
 
+impl Routing {
+    /// Whether a key is the gateway's own: clients do not see it in KEYS, SCAN and RANDOMKEY.
+    pub fn is_stage_key(&self, key: &[u8]) -> bool {
+        key.starts_with(self.stage_prefix.as_bytes())
+    }
+}
+
 /// How a listener shows itself to a client library.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Present {
     /// One server; `CLUSTER` is refused as a standalone server refuses it.
     #[default]
     Standalone,
-    /// A cluster of one node that owns every slot.
+    /// A cluster of one node that owns every slot, or of several gateways that share them.
     Cluster,
 }
 

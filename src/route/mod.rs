@@ -5,7 +5,7 @@ mod pattern;
 mod split;
 
 use crate::cluster::Slot;
-use crate::command::{Availability, Class, CommandError, CommandSpec, Cross};
+use crate::command::{Availability, Class, CommandError, CommandSpec, Cross, KeyError};
 use crate::resp::Request;
 
 pub use cursor::{Cursor, CursorError, Itinerary, Visit};
@@ -104,8 +104,11 @@ fn keyed(
     reach: Reach,
     positions: &mut Vec<u32>,
 ) -> Result<Plan, RouteError> {
-    if spec.keys.positions(request, positions).is_err() {
-        return Ok(Plan::AnyNode);
+    match spec.keys.positions(request, positions) {
+        Ok(()) => {}
+        Err(KeyError::Unknown) => return Ok(Plan::Steps),
+        // No node can tell the slot either: any of them gives the server's own error.
+        Err(KeyError::Count) => return Ok(Plan::AnyNode),
     }
     let mut slots = positions.iter().filter_map(|&at| request.arg(at as usize)).map(Slot::of);
     let Some(first) = slots.next() else {

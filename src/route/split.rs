@@ -118,6 +118,30 @@ impl Split {
         Ok(Self { policy: spec.merge, order, parts, frame })
     }
 
+    /// The same for a request that is sent in steps.
+    ///
+    /// # Errors
+    /// Its keys do not stand in units that could be told apart.
+    pub fn of(spec: &CommandSpec, request: &Request<'_>) -> Result<Self, RouteError> {
+        let mut keys = Vec::new();
+        if spec.keys.positions(request, &mut keys).is_err() {
+            return Err(RouteError::CrossSlot);
+        }
+        Self::new(spec, request, &keys)
+    }
+
+    /// Which arguments are the keys of this part, in their order.
+    pub fn keys_of(&self, part: &SplitPart) -> impl Iterator<Item = usize> {
+        let units = self.order.get(part.units.start as usize..part.units.end as usize);
+        let Frame { before, unit, .. } = self.frame;
+        units.unwrap_or_default().iter().map(move |&number| before + number as usize * unit)
+    }
+
+    /// The first argument behind the last unit.
+    pub fn after(&self) -> usize {
+        self.frame.after
+    }
+
     /// The parts, by ascending slot.
     pub fn parts(&self) -> &[SplitPart] {
         &self.parts

@@ -81,6 +81,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
         let (metrics, readiness) = (metrics.clone(), readiness.clone());
         move |news: News<'_>| match news {
             News::Software(software) => gateway.nodes_run(software),
+            News::Commands(reply) => gateway.node_knows(reply),
             News::Topology(topology) => {
                 publish(topology, &metrics, &readiness);
                 changed.send_replace(topology.version);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use futures_util::future::join_all;
 
 use crate::backend::connect::{Cause, ConnectError, Conversation, Credentials, Handshake, dial};
@@ -34,6 +35,8 @@ impl Entry {
 pub(super) struct Answer {
     pub(super) view: View,
     pub(super) line: Line,
+    /// Its reply to `COMMAND`, on a new connection: a node that comes back may run another version.
+    pub(super) commands: Option<Bytes>,
 }
 
 /// Why a node gave no view.
@@ -77,9 +80,12 @@ impl Line {
     }
 
     async fn ask(mut self, settings: &Settings) -> Result<Answer, Failure> {
+        let mut commands = None;
         if self.preferred.is_none() {
-            let questions: [&[&str]; 2] = [&["CLUSTER", "SLOTS"], &["INFO", "server"]];
-            let [slots, server] = self.conversation.ask(questions).await?;
+            let questions: [&[&str]; 3] =
+                [&["CLUSTER", "SLOTS"], &["INFO", "server"], &["COMMAND"]];
+            let [slots, server, known] = self.conversation.ask(questions).await?;
+            commands = Some(known);
             self.preferred = Preferred::from_slots(&slots);
             self.software = Software::from_reply(&server);
         }
@@ -91,7 +97,7 @@ impl Line {
             map: &settings.cluster.address_map,
         };
         let view = View::from_replies(&nodes, &info, &dialling)?;
-        Ok(Answer { view, line: self })
+        Ok(Answer { view, line: self, commands })
     }
 }
 

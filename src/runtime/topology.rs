@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio::task::{self, JoinSet};
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -50,6 +51,8 @@ pub enum News<'a> {
     Topology(&'a Topology),
     /// What the nodes that have been asked run.
     Software(Software),
+    /// What a node answered to `COMMAND`, as received.
+    Commands(&'a [u8]),
 }
 
 /// Keeps `topology` true until `stop`. Looks at the cluster at once, then on a timer, and whenever a message
@@ -72,6 +75,9 @@ pub async fn run(
             let views = refresher.look(&heard_of).await;
             if let Some(software) = refresher.take_software() {
                 on_news(News::Software(software));
+            }
+            for commands in std::mem::take(&mut refresher.commands) {
+                on_news(News::Commands(&commands));
             }
             if let Some(next) = refresher.publish(&views) {
                 on_news(News::Topology(&next));
@@ -96,6 +102,8 @@ struct Refresher {
     failures: u32,
     /// What was told last.
     software: Option<Software>,
+    /// What nodes said of their commands, and was not told yet.
+    commands: Vec<Bytes>,
 }
 
 /// What is known of an address that was asked before.
@@ -121,7 +129,8 @@ struct Pause {
 impl Refresher {
     fn new(entry: Entry, topology: Arc<ArcSwap<Topology>>) -> Self {
         let (contacts, asking) = (HashMap::new(), JoinSet::new());
-        Self { entry, topology, contacts, asking, failures: 0, software: None }
+        let commands = Vec::new();
+        Self { entry, topology, contacts, asking, failures: 0, software: None, commands }
     }
 
     /// Asks until a working node has answered, or any node when none of the first ones worked, or a fair number of
@@ -248,7 +257,8 @@ impl Refresher {
         let contact = self.contacts.entry(address.clone()).or_default();
         contact.question = None;
         let view = match answer {
-            Ok(Answer { view, line }) => {
+            Ok(Answer { view, line, commands }) => {
+                self.commands.extend(commands);
                 contact.software = line.software.or(contact.software);
                 contact.line = Some(line);
                 if contact.trouble.take().is_some() {

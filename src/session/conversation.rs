@@ -14,6 +14,7 @@ use crate::resp::{ParseError, Protocol, write};
 use super::client::Client;
 use super::places::About;
 use super::replies::{End, Replies};
+use super::scrutiny::Monitoring;
 use super::socket::{Ends, Writer};
 use super::transaction::Transaction;
 use super::worker::Worker;
@@ -61,6 +62,10 @@ pub(super) struct Conversation {
     pub(super) transaction: Transaction,
     /// Where the next reply goes when it does not go to the client.
     aside: RefCell<Option<Aside>>,
+    /// A pause holds back its next request.
+    pub(super) rests: bool,
+    /// It sees the requests of all clients.
+    pub(super) monitoring: Option<Monitoring>,
     /// The slot table's version under which the requests under way were routed.
     routed: u64,
 }
@@ -86,6 +91,8 @@ impl Conversation {
             wanted: Wanted::All,
             transaction: Transaction::default(),
             aside: RefCell::default(),
+            rests: false,
+            monitoring: None,
             routed: 0,
         }
     }
@@ -179,6 +186,10 @@ impl Conversation {
         {
             return true;
         }
+        if self.rests && self.worker.gateway.scrutiny.is_on() && self.worker.awaits_pause.get() {
+            return true;
+        }
+        self.rests = false;
         let version = self.worker.pool.version();
         if self.replies.unsettled() == 0 {
             self.routed = version;

@@ -28,7 +28,15 @@ impl Conversation {
         request: Request<'_>,
         whole: Option<&Bytes>,
     ) -> Flow {
+        let watched = self.worker.gateway.scrutiny.is_on();
+        if watched && self.is_held_back(commands, &request) {
+            self.rests = true;
+            return Flow::Wait;
+        }
         let flow = self.serve_wanted(commands, request, whole);
+        if watched && flow != Flow::Wait {
+            self.show(commands, &request);
+        }
         if flow == Flow::Wait {
             // Then it pauses until all before it are settled.
             self.asker.disturbed();
@@ -160,6 +168,24 @@ impl Conversation {
         Some(())
     }
 
+    /// Sends a request that only reads as it came: to the owner of this slot, or without one to any primary.
+    pub(super) fn pass_on(
+        &self,
+        spec: &CommandSpec,
+        request: &Request<'_>,
+        slot: Option<Slot>,
+    ) -> Flow {
+        if self.is_aside() {
+            let as_it_is = |reply: &[u8], out: &mut Vec<u8>| out.extend_from_slice(reply);
+            steps::ask_aside(self, spec, (slot, request.frame()), as_it_is);
+            return Flow::Next;
+        }
+        let ticket = self.replies.expect(self.about(spec, request));
+        let terms = Terms { repeatable: true, ..Terms::new(slot, self.protocol) };
+        self.forward(ticket, terms, request, None);
+        Flow::Next
+    }
+
     /// Sends the request to any primary, and rewrites its reply.
     pub(super) fn ask_any(
         &self,
@@ -167,13 +193,22 @@ impl Conversation {
         request: &Request<'_>,
         rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
     ) {
+        self.ask_any_with(spec, request, request.frame(), rewrite);
+    }
+
+    /// The same with another question in the request's place.
+    pub(super) fn ask_any_with(
+        &self,
+        spec: &CommandSpec,
+        request: &Request<'_>,
+        question: &[u8],
+        rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
+    ) {
         if self.is_aside() {
-            return steps::ask_any(self, spec, request, rewrite);
+            return steps::ask_aside(self, spec, (None, question), rewrite);
         }
         let ticket = self.replies.expect_rewrite(self.about(spec, request), Box::new(rewrite));
-        let terms = self.terms(spec, None, request);
-        self.worker
-            .pool
-            .send(terms, &self.asker, ticket, |out| out.extend_from_slice(request.frame()));
+        let terms = Terms { repeatable: true, ..Terms::new(None, self.protocol) };
+        self.worker.pool.send(terms, &self.asker, ticket, |out| out.extend_from_slice(question));
     }
 }

@@ -1,19 +1,19 @@
 //! What all sessions of one worker share.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use slab::Slab;
 
 use crate::backend::connect::Credentials;
 use crate::backend::{Clock, Pool, Scratch, micros};
-use crate::cluster::{Software, Topology};
+use crate::cluster::{Software, Tags, Topology};
 use crate::command::{Commands, Cross};
-use crate::config::{CrossSlot, Limits, Routing, Settings};
+use crate::config::{CrossSlot, Limits, Present, Routing, Settings};
 use crate::metrics::{Metrics, Rejection, Totals, WorkerMetrics};
 use crate::resp;
 use crate::route::{Itinerary, Reach};
@@ -21,8 +21,10 @@ use crate::route::{Itinerary, Reach};
 use super::client::Client;
 use super::colleagues::Colleagues;
 use super::flusher::Flusher;
+use super::known::Known;
 use super::scripts::Scripts;
-use super::steps::Acquaintances;
+use super::scrutiny::Scrutiny;
+use super::steps::{Acquaintances, Shapes};
 
 /// How often idle clients are looked after, unless a shorter limit asks for more.
 const ATTENTION: Duration = Duration::from_secs(1);
@@ -48,11 +50,15 @@ pub struct Gateway {
     pub run_id: String,
     pub(super) colleagues: Colleagues,
     software: ArcSwap<Software>,
+    known: Known,
+    pub(super) scrutiny: Scrutiny,
     next_client: AtomicU64,
     /// What was counted before the counts began anew.
     forgotten: ArcSwap<Totals>,
     /// The topology that a worker is looking after for all.
     looked_after: AtomicU64,
+    next_stage: AtomicU64,
+    is_tidied: AtomicBool,
 }
 
 impl Gateway {
@@ -65,6 +71,7 @@ impl Gateway {
     ) -> Arc<Self> {
         let run_id = std::iter::repeat_with(|| fastrand::digit(16)).take(40).collect();
         let software = ArcSwap::from_pointee(Software::OLDEST);
+        let known = Known::new(&settings);
         Arc::new(Self {
             settings,
             metrics,
@@ -72,15 +79,32 @@ impl Gateway {
             run_id,
             colleagues,
             software,
+            known,
+            scrutiny: Scrutiny::new(),
             next_client: AtomicU64::new(1),
             forgotten: ArcSwap::default(),
             looked_after: AtomicU64::new(0),
+            next_stage: AtomicU64::new(1),
+            is_tidied: AtomicBool::new(false),
         })
     }
 
     /// What the nodes run, for clients that ask.
     pub fn nodes_run(&self, software: Software) {
         self.software.store(Arc::new(software));
+    }
+
+    /// What a node answered to `COMMAND`.
+    pub fn node_knows(&self, reply: &[u8]) {
+        self.known.hear(reply);
+    }
+
+    /// What clients are told that it is: `standalone` or `cluster`.
+    pub(super) fn mode(&self) -> &'static str {
+        match self.settings.listen.present {
+            Present::Standalone => "standalone",
+            Present::Cluster => "cluster",
+        }
     }
 
     pub(super) fn software(&self) -> Software {
@@ -103,6 +127,17 @@ impl Gateway {
         self.looked_after.fetch_max(version, Ordering::Relaxed) < version
     }
 
+    /// A name for what is on its way between two slots, unlike that of any other gateway.
+    pub(super) fn next_stage(&self) -> String {
+        let number = self.next_stage.fetch_add(1, Ordering::Relaxed);
+        format!("{}:{number}", self.run_id.get(..16).unwrap_or_default())
+    }
+
+    /// Whether the worker that asks is the first one, and so looks after what gateways leave behind.
+    pub(super) fn claims_tidying(&self) -> bool {
+        !self.is_tidied.swap(true, Ordering::Relaxed)
+    }
+
     /// Clients are numbered over the whole process.
     pub(super) fn next_client_id(&self) -> u64 {
         self.next_client.fetch_add(1, Ordering::Relaxed)
@@ -123,7 +158,7 @@ pub struct Worker {
     pub scratch: Scratch,
     /// Who writes to its clients.
     pub flusher: Rc<Flusher>,
-    pub(super) commands: RefCell<Arc<Commands>>,
+    commands: RefCell<Cache<Arc<ArcSwap<Commands>>, Arc<Commands>>>,
     pub(super) clients: RefCell<Slab<Rc<Client>>>,
     pub(super) scripts: Scripts,
     pub(super) acquaintances: RefCell<Acquaintances>,
@@ -134,7 +169,13 @@ pub struct Worker {
     pub(super) positions: RefCell<Vec<u32>>,
     /// That a transaction over several slots is not atomic was logged.
     pub(super) told_of_spread: Cell<bool>,
+    /// Hash tags for the gateway's own keys, once some are needed.
+    pub(super) tags: OnceCell<Tags>,
+    /// Where nodes said that keys stand.
+    pub(super) shapes: RefCell<Shapes>,
     draining: Cell<bool>,
+    /// A task waits for the end of a pause.
+    pub(super) awaits_pause: Cell<bool>,
 }
 
 impl Worker {
@@ -156,6 +197,7 @@ impl Worker {
         let routing = &gateway.settings.routing;
         let reach = reach(routing);
         let scripts = Scripts::new(routing.script_bytes / gateway.colleagues.count().max(1));
+        let commands = RefCell::new(Cache::new(gateway.known.current()));
         Rc::new(Self {
             gateway,
             pool,
@@ -163,7 +205,7 @@ impl Worker {
             clock,
             scratch,
             flusher: Rc::default(),
-            commands: RefCell::new(Arc::new(Commands::baseline())),
+            commands,
             clients: RefCell::default(),
             scripts,
             acquaintances: RefCell::default(),
@@ -172,13 +214,16 @@ impl Worker {
             reach,
             positions: RefCell::default(),
             told_of_spread: Cell::new(false),
+            shapes: RefCell::default(),
+            tags: OnceCell::new(),
             draining: Cell::new(false),
+            awaits_pause: Cell::new(false),
         })
     }
 
     /// The commands known now; a snapshot for one turn.
     pub(super) fn commands(&self) -> Arc<Commands> {
-        self.commands.borrow().clone()
+        self.commands.borrow_mut().load().clone()
     }
 
     /// The topology now, and the order in which SCAN visits its primaries.
@@ -194,6 +239,11 @@ impl Worker {
     /// No session takes a new request from now on; each ends when its replies have left.
     pub fn drain(&self) {
         self.draining.set(true);
+        self.wake_all();
+    }
+
+    /// Lets every session look at its state.
+    pub(super) fn wake_all(&self) {
         for (_, client) in &*self.clients.borrow() {
             client.wake();
         }

@@ -482,7 +482,6 @@ fn answers_that_are_the_gateways_own() {
         ("CLUSTER SLOTS", Error("ERR This instance has cluster support disabled")),
         ("SHUTDOWN", Error("ERR command 'shutdown' is not allowed through the gateway")),
         ("DEBUG SLEEP 10", Error("ERR command 'debug' is not allowed through the gateway")),
-        ("MONITOR", Refusal),
         ("SYNC", Refusal),
         ("SWAPDB 0 1", Error("ERR SWAPDB is not allowed in cluster mode")),
         ("MOVE key 1", Error("ERR MOVE is not allowed in cluster mode")),

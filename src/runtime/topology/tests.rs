@@ -18,6 +18,9 @@ const LEAST_TIME: Duration = Duration::from_millis(10);
 /// What every fake node answers to `CLUSTER SLOTS`: addresses are IP addresses.
 const SLOTS: &str = "*1\r\n*3\r\n:0\r\n:1\r\n*3\r\n$1\r\nh\r\n:1\r\n$1\r\na\r\n";
 
+/// What every fake node answers to `COMMAND`: it tells of none.
+const COMMANDS: &str = "*0\r\n";
+
 /// How a fake node answers `CLUSTER NODES`.
 #[derive(Clone, Default)]
 enum Mood {
@@ -99,7 +102,9 @@ impl Node {
             let question = String::from_utf8_lossy(&piece[..length]).into_owned();
             let reply = match &*question {
                 "" => return,
-                slots if slots.contains("SLOTS") => Some(SLOTS.to_owned() + &self.server()),
+                slots if slots.contains("SLOTS") => {
+                    Some(SLOTS.to_owned() + &self.server() + COMMANDS)
+                }
                 info if info.contains("server") => Some(self.server()),
                 _ => self.answer(&mut stream).await,
             };
@@ -205,6 +210,7 @@ impl Running {
         let (told, software) = watch::channel(None);
         let stop = CancellationToken::new();
         let on_news = move |news: News<'_>| match news {
+            News::Commands(reply) => assert_eq!(reply, COMMANDS.as_bytes()),
             News::Software(software) => drop(told.send_replace(Some(software))),
             News::Topology(topology) => {
                 assert!(topology.version > 0);

@@ -24,7 +24,7 @@ pub(super) fn server(conversation: &Conversation) -> Lines {
     }
     lines.extend([
         ("slotway_version", env!("CARGO_PKG_VERSION").to_owned()),
-        ("redis_mode", "standalone".to_owned()),
+        ("redis_mode", gateway.mode().to_owned()),
         ("os", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)),
         ("arch_bits", usize::BITS.to_string()),
         ("process_id", std::process::id().to_string()),
@@ -99,8 +99,9 @@ pub(super) fn cpu(_: &Conversation) -> Lines {
     vec![("used_cpu_sys", format!("{cpu_system:.6}")), ("used_cpu_user", format!("{cpu_user:.6}"))]
 }
 
-pub(super) fn cluster(_: &Conversation) -> Lines {
-    vec![("cluster_enabled", "0".to_owned())]
+pub(super) fn cluster(conversation: &Conversation) -> Lines {
+    let enabled = conversation.worker.gateway.mode() == "cluster";
+    vec![("cluster_enabled", u8::from(enabled).to_string())]
 }
 
 pub(super) fn nothing(_: &Conversation) -> Lines {

@@ -1,14 +1,22 @@
 //! The CLIENT family: what a client tells of itself, and what is told of others.
 
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use crate::command::CommandSpec;
 use crate::resp::{Request, number, write};
 
 use super::super::colleagues::Deed;
 use super::super::conversation::{Conversation, Flow, Wanted};
 use super::super::family::family;
+use super::super::scrutiny::Pause;
 use super::connection::{client_name, printable};
 use super::error::{Refused, shown};
 use super::{Selection, ok};
+
+/// Longer than anybody means when he says how long clients shall wait.
+const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// Answers `CLIENT subcommand`.
 pub(super) fn answer(
@@ -47,6 +55,11 @@ pub(super) fn answer(
         "CACHING" => return Err(Refused::Caching),
         "TRACKINGINFO" => tracking_info(conversation, spec),
         "GETREDIR" => conversation.answer(family, |out| write::integer(out, -1)),
+        "PAUSE" => return pause(conversation, spec, request),
+        "UNPAUSE" => {
+            conversation.worker.gateway.scrutiny.unpause();
+            ok(conversation, spec)
+        }
         "UNBLOCK" => return unblock(conversation, spec, request),
         _ => return Err(Refused::unsupported(spec)),
     })
@@ -175,6 +188,28 @@ fn tracking_info(conversation: &Conversation, spec: &CommandSpec) -> Flow {
         write::bulk(out, "prefixes");
         write::array(out, 0);
     })
+}
+
+/// `CLIENT PAUSE milliseconds [WRITE|ALL]`, for the clients of this gateway.
+fn pause(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    request: &Request<'_>,
+) -> Result<Flow, Refused> {
+    if request.len() > 4 {
+        return Err(Refused::ClientSubcommand(shown(request.arg(1).unwrap_or_default())));
+    }
+    let everything = match request.arg(3) {
+        Some(mode) if is(mode, "WRITE") => false,
+        Some(mode) if !is(mode, "ALL") => return Err(Refused::PauseMode),
+        _ => true,
+    };
+    let time = request.arg(2).and_then(number::integer).ok_or(Refused::TimeoutNumber)?;
+    let time = Duration::from_millis(u64::try_from(time).map_err(|_| Refused::Timeout)?);
+    // Longer than anybody can mean, and short enough for every clock.
+    let until = Instant::now() + time.min(LONGEST_PAUSE);
+    conversation.worker.gateway.scrutiny.pause(Pause { until, everything });
+    Ok(ok(conversation, spec))
 }
 
 /// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: nobody is ever blocked.

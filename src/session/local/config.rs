@@ -46,9 +46,11 @@ pub(super) fn get(conversation: &Conversation, spec: &CommandSpec, request: &Req
 }
 
 fn own(conversation: &Conversation) -> Own {
-    let settings = &conversation.worker.gateway.settings;
+    let gateway = &conversation.worker.gateway;
+    let settings = &gateway.settings;
+    let enabled = if gateway.mode() == "cluster" { "yes" } else { "no" };
     [
-        ("cluster-enabled", "no".to_owned()),
+        ("cluster-enabled", enabled.to_owned()),
         ("databases", "1".to_owned()),
         ("maxclients", settings.limits.max_clients.to_string()),
         ("port", conversation.client.ends.local.port().to_string()),

@@ -65,6 +65,7 @@ pub(super) fn select(
     let index = request.arg(1).and_then(number::integer).map(i32::try_from);
     match index {
         Some(Ok(0)) => Ok(ok(conversation, spec)),
+        Some(Ok(_)) if conversation.worker.gateway.mode() == "cluster" => Err(Refused::Select),
         Some(Ok(_)) => Err(Refused::Database),
         _ => Err(Refused::NotAnInteger),
     }
@@ -75,6 +76,7 @@ pub(super) fn reset(conversation: &mut Conversation, spec: &CommandSpec) -> Flow
     conversation.end_transaction();
     conversation.speak(Protocol::Resp2);
     conversation.wanted = Wanted::All;
+    conversation.monitoring = None;
     conversation.client.name.take();
     conversation.client.authenticated.set(is_open(conversation));
     conversation.answer(family(spec), |out| write::simple(out, "RESET"))
@@ -109,7 +111,8 @@ fn log_in(conversation: &Conversation, user: &[u8], password: &[u8]) -> Result<(
 }
 
 fn greet(conversation: &Conversation, spec: &CommandSpec) -> Flow {
-    let software = conversation.worker.gateway.software();
+    let gateway = &conversation.worker.gateway;
+    let (software, mode) = (gateway.software(), gateway.mode());
     let (protocol, number) = match conversation.protocol {
         Protocol::Resp2 => (Protocol::Resp2, 2),
         Protocol::Resp3 => (Protocol::Resp3, 3),
@@ -125,7 +128,7 @@ fn greet(conversation: &Conversation, spec: &CommandSpec) -> Flow {
         write::bulk(out, "id");
         write::integer(out, conversation.client.id as i64);
         write::bulk(out, "mode");
-        write::bulk(out, "standalone");
+        write::bulk(out, mode);
         write::bulk(out, "role");
         write::bulk(out, "master");
         write::bulk(out, "modules");

@@ -13,6 +13,16 @@ pub(in crate::session) enum Refused {
     Arity(String),
     #[error("ERR DB index is out of range")]
     Database,
+    #[error("ERR SELECT is not allowed in cluster mode")]
+    Select,
+    #[error("ERR Unknown node {0}")]
+    Node(String),
+    #[error("ERR timeout is not an integer or out of range")]
+    TimeoutNumber,
+    #[error("ERR timeout is negative")]
+    Timeout,
+    #[error("ERR CLIENT PAUSE mode must be WRITE or ALL")]
+    PauseMode,
     #[error("WRONGPASS invalid username-password pair or user is disabled.")]
     WrongPassword,
     #[error(

@@ -1,6 +1,8 @@
 //! What the gateway answers itself.
 
 mod client;
+mod cluster;
+mod command;
 mod config;
 mod connection;
 mod error;
@@ -9,13 +11,13 @@ mod selection;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::cluster::Slot;
 use crate::command::CommandSpec;
 use crate::resp::{Request, write};
 
 use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::info;
+use super::scrutiny::Monitoring;
 
 use error::Refused;
 
@@ -34,6 +36,10 @@ pub(super) fn answer(
 ) -> Flow {
     let answered = match spec.name.split_once(' ') {
         Some(("CLIENT", subcommand)) => client::answer(conversation, subcommand, spec, request),
+        Some(("CLUSTER", subcommand)) => cluster::answer(conversation, subcommand, spec, request),
+        Some(("COMMAND", subcommand)) => {
+            Ok(command::answer(conversation, subcommand, spec, request))
+        }
         _ => plain(conversation, spec, request),
     };
     answered.unwrap_or_else(|refused| conversation.fail(family(spec), refused.to_string()))
@@ -62,14 +68,14 @@ fn plain(
         }
         // The gateway chooses who answers a read; these two are accepted for clients that know clusters.
         "READONLY" | "READWRITE" => ok(conversation, spec),
+        // What it would ask for has happened already, whichever node has the key.
+        "ASKING" => ok(conversation, spec),
         "INFO" => info::answer(conversation, spec, request),
         "CONFIG GET" => config::get(conversation, spec, request),
         "TIME" => conversation.answer(family, time),
         "ROLE" => conversation.answer(family, role),
-        "CLUSTER KEYSLOT" => {
-            let slot = Slot::of(request.arg(2).unwrap_or_default()).index();
-            conversation.answer(family, |out| write::integer(out, slot as i64))
-        }
+        "COMMAND" => command::answer(conversation, "INFO", spec, request),
+        "MONITOR" => monitor(conversation, spec),
         "ACL WHOAMI" => {
             conversation.answer(family, |out| write::bulk(out, connection::DEFAULT_USER))
         }
@@ -83,6 +89,14 @@ fn plain(
 
 fn ok(conversation: &Conversation, spec: &CommandSpec) -> Flow {
     conversation.answer(family(spec), |out| write::simple(out, "OK"))
+}
+
+/// `MONITOR`: the client sees the requests of all clients of this gateway, until RESET.
+fn monitor(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
+    let (gateway, client) = (conversation.worker.gateway.clone(), conversation.client.clone());
+    let flow = ok(conversation, spec);
+    conversation.monitoring.get_or_insert_with(|| Monitoring::new(gateway, client));
+    flow
 }
 
 /// The gateway's own time.

@@ -13,6 +13,7 @@ use crate::merge::{Merge, ResponsePolicy};
 use crate::resp::{Value, write};
 use crate::route::pattern_slot;
 
+use super::stage::{is_stage, without_stages};
 use super::{Call, Outcome, Step, Steps, Stop, integer, is_error};
 
 /// One node's share.
@@ -32,16 +33,9 @@ pub(super) struct Answer {
 
 /// Sends the request as it came to everybody whom its row names, and merges the replies.
 pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
-    if call.spec().blocking {
-        return Err(Stop::Unsupported(call.spec().wire_name()));
-    }
     match &*call.spec().name {
         "RANDOMKEY" => return random_key(steps).await,
-        "KEYS" => {
-            if let Some(slot) = pattern_slot(call.arg(1)) {
-                return steps.one(steps.raw(slot, call.frame().to_vec()).repeatable()).await;
-            }
-        }
+        "KEYS" => return Ok(without_stages(steps, keys(steps, call).await?)),
         _ => {}
     }
     let answers = everybody(steps, call).await?;
@@ -53,6 +47,13 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
         steps.worker.gateway.count_anew();
     }
     Ok(reply)
+}
+
+async fn keys(steps: &Steps, call: &Call) -> Outcome {
+    match pattern_slot(call.arg(1)) {
+        Some(slot) => steps.one(steps.raw(slot, call.frame().to_vec()).repeatable()).await,
+        None => Ok(merged(steps, call, &everybody(steps, call).await?)),
+    }
 }
 
 /// What everybody whom the command's row names answers to the request.
@@ -149,7 +150,7 @@ async fn random_key(steps: &Steps) -> Outcome {
         let (slot, _) = candidates.swap_remove(at);
         let reply = steps.one(steps.step(slot, &["RANDOMKEY"]).repeatable()).await?;
         // What was counted may have expired since.
-        if !Value::parse(&reply)?.is_null() {
+        if !Value::parse(&reply)?.is_null() && !is_stage(steps, &reply) {
             return Ok(reply);
         }
     }

@@ -6,41 +6,53 @@
 //! use whatever connections they like. It runs to its end even when its client has left: a write of several
 //! steps is never abandoned in the middle.
 
+mod ask_where;
 mod broadcast;
 mod call;
 mod computed;
 mod copy;
 mod gather;
 mod geo;
+mod hold;
 mod hyperloglogs;
 mod inbox;
+mod janitor;
 mod library;
+mod member;
 mod newcomers;
+mod pass;
 mod primaries;
 mod ranges;
+mod rename;
 mod scan;
 mod sequence;
+mod set_new;
 mod sets;
 mod sort;
 mod sorted_sets;
+mod stage;
 mod store;
 mod stragglers;
 mod streams;
 mod strings;
+mod wait;
 
 use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{ABORTED, Asker, Terms, Ticket};
+use crate::backend::{ABORTED, Asker, LeaseError, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec};
 use crate::resp::{Protocol, ReplyError, Request, Value, write};
 use crate::route::CursorError;
 
+use super::client::Client;
 use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::worker::Worker;
+
+pub(super) use ask_where::Shapes;
 
 use call::Call;
 
@@ -70,16 +82,16 @@ pub(super) fn begin(
     Flow::Next
 }
 
-/// Asks any primary, and rewrites its reply, for one who wants the reply for itself.
-pub(super) fn ask_any(
+/// Asks the owner of a slot, or any primary, and rewrites its reply, for one who wants the reply for itself.
+pub(super) fn ask_aside(
     conversation: &Conversation,
     spec: &CommandSpec,
-    request: &Request<'_>,
+    (slot, question): (Option<Slot>, &[u8]),
     rewrite: impl FnOnce(&[u8], &mut Vec<u8>) + 'static,
 ) {
-    let (steps, request) = (Steps::of(conversation), request.frame().to_vec());
+    let (steps, request) = (Steps::of(conversation), question.to_vec());
     conversation.answer_later(family(spec), async move {
-        let step = Step { terms: Terms::new(None, steps.protocol), node: None, request };
+        let step = Step { terms: Terms::new(slot, steps.protocol), node: None, request };
         let mut reply = Vec::new();
         match steps.ask_all(vec![step.repeatable()]).await.as_deref() {
             Ok([found]) => rewrite(found, &mut reply),
@@ -90,7 +102,12 @@ pub(super) fn ask_any(
 }
 
 async fn perform(steps: &Steps, call: &Call) -> Outcome {
+    if ask_where::is_needed(call) {
+        return ask_where::perform(steps, call).await;
+    }
     match call.spec().class {
+        Class::AllMasters if call.spec().blocking => wait::perform(steps, call).await,
+        Class::Move | Class::Split => across(steps, call).await,
         Class::AllMasters | Class::AllNodes => broadcast::perform(steps, call).await,
         Class::Sequence => sequence::perform(steps, call).await,
         Class::Gather | Class::Store => computed::perform(steps, call).await,
@@ -100,6 +117,21 @@ async fn perform(steps: &Steps, call: &Call) -> Outcome {
         _ => Err(Stop::Unsupported(call.spec().wire_name())),
     }
 }
+
+/// Commands that write in two slots or more.
+async fn across(steps: &Steps, call: &Call) -> Outcome {
+    match &*call.spec().name {
+        "RENAME" | "RENAMENX" => rename::perform(steps, call).await,
+        "SMOVE" => member::perform(steps, call).await,
+        "LMOVE" | "RPOPLPUSH" => pass::perform(steps, call).await,
+        "MSETNX" | "MSETEX" => set_new::perform(steps, call).await,
+        // Nothing is known that would do it without loss.
+        _ => Err(Stop::Refused("CROSSSLOT Keys in request don't hash to the same slot")),
+    }
+}
+
+/// The servers' words for a value of another type.
+const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
 /// The reply's bytes, or why there is none.
 type Outcome = Result<Vec<u8>, Stop>;
@@ -113,6 +145,9 @@ enum Stop {
     /// A reply of a kind that the node should not have given.
     #[error("ERR unexpected reply from a node")]
     Unexpected,
+    /// No connection for it, or it broke.
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     /// More than the gateway may hold for one request.
     #[error("ERR cross-slot result too large for the gateway")]
     TooLarge,
@@ -143,6 +178,27 @@ impl From<ReplyError> for Stop {
 }
 
 impl Stop {
+    /// An error with this text.
+    fn error(text: impl AsRef<[u8]>) -> Self {
+        let mut line = Vec::new();
+        write::error(&mut line, text);
+        Self::Node(line)
+    }
+
+    /// Stops when the reply is an error.
+    fn at_error(reply: &[u8]) -> Result<(), Self> {
+        if is_error(reply) { Err(Self::Node(reply.to_vec())) } else { Ok(()) }
+    }
+
+    /// Whether what was asked for may have happened.
+    fn is_uncertain(&self) -> bool {
+        match self {
+            Self::Node(reply) => reply.starts_with(b"-UNCERTAIN"),
+            Self::Lease(LeaseError::Lost(_)) => true,
+            _ => false,
+        }
+    }
+
     /// The error as it goes on the wire.
     fn line(self) -> Vec<u8> {
         if let Self::Node(reply) = self {
@@ -175,12 +231,20 @@ impl Step {
 /// Asks nodes on behalf of one request.
 struct Steps {
     worker: Rc<Worker>,
+    /// Who waits for the outcome; nobody for what the gateway does of its own accord.
+    client: Option<Rc<Client>>,
     protocol: Protocol,
 }
 
 impl Steps {
     fn of(conversation: &Conversation) -> Self {
-        Self { worker: conversation.worker.clone(), protocol: conversation.protocol }
+        let (worker, client) = (conversation.worker.clone(), Some(conversation.client.clone()));
+        Self { worker, client, protocol: conversation.protocol }
+    }
+
+    /// For what the gateway does of its own accord.
+    fn own(worker: Rc<Worker>) -> Self {
+        Self { worker, client: None, protocol: Protocol::Resp2 }
     }
 
     /// A request to the owner of a slot: `step(slot, &["GET", "key"])`.
@@ -231,6 +295,13 @@ impl Steps {
             }
         }
         inbox.replies().await.ok_or(Stop::TooLarge)
+    }
+
+    /// Takes a step of which nobody needs to know how it ends.
+    fn let_go(&self, step: Step) {
+        let nobody: Rc<dyn Asker> = Rc::new(Inbox::new(1, 0));
+        let ticket = Ticket { place: 0, part: 0 };
+        self.worker.pool.send_bytes(step.terms, &nobody, ticket, step.request.into());
     }
 
     /// Takes all steps at once; the first error in their order ends the request.

@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use crate::cluster::Topology;
-use crate::resp::{Protocol, Value};
+use crate::resp::Value;
 
 use super::super::worker::Worker;
 use super::{Steps, Stop, is_error, request};
@@ -107,7 +107,7 @@ impl Worker {
 /// Copies the functions of a primary that was here before. A replica that was taken for something else refuses
 /// them, which is as well.
 async fn bring_functions(worker: Rc<Worker>, source: Rc<str>, address: Rc<str>) {
-    let steps = Steps { worker, protocol: Protocol::Resp2 };
+    let steps = Steps::own(worker);
     for _ in 0..TRIES {
         match copy_functions(&steps, &source, &address).await {
             Ok(()) => return,

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use crate::cluster::Slot;
 use crate::merge::info::{self, Section};
-use crate::resp::{Protocol, Value};
+use crate::resp::Value;
 
 use super::super::worker::Worker;
 use super::{Step, Steps, request};
@@ -21,7 +21,7 @@ pub(in crate::session) async fn primaries_info(
     worker: Rc<Worker>,
     titles: &[&str],
 ) -> Option<Vec<Section>> {
-    let steps = Steps { worker, protocol: Protocol::Resp2 };
+    let steps = Steps::own(worker);
     let topology = steps.worker.pool.topology();
     if topology.covered() < Slot::COUNT {
         return None;

@@ -13,6 +13,7 @@ use crate::cluster::{Slot, Topology};
 use crate::resp::{Value, elements, write};
 use crate::route::{Cursor, Visit, pattern_slot};
 
+use super::stage::is_stage;
 use super::stragglers::stragglers;
 use super::{Call, Outcome, Steps, Stop};
 
@@ -70,7 +71,8 @@ async fn ask(
     let mut out = Vec::with_capacity(reply.len() + 16);
     write::array(&mut out, 2);
     write::bulk(&mut out, visit.after(cursor)?.to_string());
-    let found: Vec<&[u8]> = elements(keys).ok_or(Stop::Unexpected)?.collect();
+    let found = elements(keys).ok_or(Stop::Unexpected)?;
+    let found: Vec<&[u8]> = found.filter(|key| !is_stage(steps, key)).collect();
     write::array(&mut out, found.len() + handed_over.len());
     found.iter().for_each(|key| out.extend_from_slice(key));
     handed_over.iter().for_each(|key| write::bulk(&mut out, key));

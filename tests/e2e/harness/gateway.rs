@@ -102,6 +102,12 @@ impl Gateway {
         self.process.signal(signal);
     }
 
+    /// Ends it as `kill -9` does.
+    pub(crate) fn kill(mut self) {
+        self.process.kill();
+        self.ended = true;
+    }
+
     /// What it wrote to standard error so far.
     pub(crate) fn errors(&self) -> String {
         fs::read_to_string(self.folder.join("errors")).unwrap_or_default()
