@@ -200,7 +200,7 @@ settings! {
         bulk_bytes: usize = 512 * MIB, Bytes(KIB..=TIB);
         /// Most bytes in an inline request.
         inline_bytes: usize = 64 * KIB, Bytes(KIB..=TIB);
-        /// Most bytes in one request.
+        /// Most bytes in one request, and in the requests of one transaction.
         request_bytes: usize = GIB, Bytes(KIB..=TIB);
         /// A client silent this long is disconnected; zero turns it off.
         idle_timeout: Duration = Duration::ZERO, Time(Duration::ZERO..=30 * DAY);

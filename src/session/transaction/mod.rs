@@ -26,7 +26,7 @@ use super::places::About;
 use super::scripts::Digest;
 use super::{local, scripts};
 
-use queue::{Entry, Queue, Reach};
+use queue::{Entry, Keys, Queue, Reach};
 use splice::Running;
 use watch::Watching;
 
@@ -63,6 +63,11 @@ impl Transaction {
         matches!(&self.state, State::Running(running) if !running.is_done())
     }
 
+    /// Whether EXEC has its nodes' replies, and is served for the second time.
+    fn is_done(&self) -> bool {
+        matches!(&self.state, State::Running(running) if running.is_done())
+    }
+
     /// What was collected is needed no more.
     fn spoil(&mut self) {
         if self.is_open() {
@@ -79,6 +84,10 @@ impl Conversation {
     /// Refuses a command without looking at what it wants; a transaction is spoiled by that. A refused EXEC ends
     /// it, and says so.
     pub(super) fn reject(&mut self, spec: &CommandSpec, text: impl AsRef<[u8]>) -> Flow {
+        if self.transaction.is_done() {
+            // What it ran, it ran: the nodes were asked before the client lost the right to.
+            return splice::finish(self, spec);
+        }
         if spec.name == "EXEC" {
             self.end_transaction();
             let line = [b"EXECABORT Transaction discarded because of: ", text.as_ref()].concat();
@@ -188,11 +197,11 @@ fn misplaced(conversation: &mut Conversation, spec: &CommandSpec, text: &str) ->
 
 /// Collects a command for a node.
 fn collect(conversation: &mut Conversation, spec: &CommandSpec, request: &Request<'_>) -> Flow {
-    let Ok(slot) = slot(conversation, spec, request) else {
+    let Ok(keys) = keys(conversation, spec, request) else {
         return conversation.reject(spec, CROSSSLOT);
     };
     let entry = Entry {
-        slot,
+        keys,
         reads: spec.retry_for(request) == Retry::Read,
         script: spec.class == Class::Script,
         digest: script(conversation, spec, request),
@@ -255,20 +264,27 @@ fn limit(conversation: &Conversation) -> usize {
     conversation.worker.limits.request_bytes.min(u32::MAX as usize / 2)
 }
 
-/// The slot of the request's keys, if it has any. An error: they stand in several.
-fn slot(
+/// The request's keys, if it has any. An error: they stand in several slots.
+fn keys<'a>(
     conversation: &Conversation,
     spec: &CommandSpec,
-    request: &Request<'_>,
-) -> Result<Option<Slot>, ()> {
+    request: &Request<'a>,
+) -> Result<Option<Keys<'a>>, ()> {
     let positions = &mut *conversation.worker.positions.borrow_mut();
     if spec.keys.positions(request, positions).is_err() {
         // Any node gives the server's own error, at its place in EXEC's array.
         return Ok(None);
     }
-    let mut slots = positions.iter().filter_map(|&at| request.arg(at as usize)).map(Slot::of);
-    let first = slots.next();
-    if slots.all(|slot| Some(slot) == first) { Ok(first) } else { Err(()) }
+    let mut all = positions.iter().filter_map(|&at| request.arg(at as usize));
+    let Some(first) = all.next() else { return Ok(None) };
+    let mut keys = Keys { slot: Slot::of(first), first, several: false };
+    for key in all {
+        if Slot::of(key) != keys.slot {
+            return Err(());
+        }
+        keys.several |= key != first;
+    }
+    Ok(Some(keys))
 }
 
 fn ok(conversation: &Conversation, spec: &CommandSpec) -> Flow {
@@ -319,11 +335,13 @@ fn send(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
         return Flow::Next;
     };
     let terms = block.terms(conversation.protocol);
+    // As for any request with several keys: a node may ask to send it again, when what followed it has run.
+    let delicate = terms.slot.filter(|_| block.has_several_keys());
     let bytes = block.into_bytes();
     let muted = conversation.is_muted();
     let ticket =
         conversation.replies.expect(About { family: family(spec), muted, size: bytes.len() });
-    if let Some(slot) = terms.slot {
+    if let Some(slot) = delicate {
         conversation.replies.mark_delicate(ticket, slot);
     }
     conversation.worker.pool.send_bytes(terms, &conversation.asker, ticket, bytes);

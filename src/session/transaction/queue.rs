@@ -28,11 +28,20 @@ pub(super) enum Reach {
     Slots,
 }
 
+/// The keys of a command, all in one slot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keys<'a> {
+    pub(super) slot: Slot,
+    pub(super) first: &'a [u8],
+    /// There are others.
+    pub(super) several: bool,
+}
+
 /// What the queue needs to know of a command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Entry<'a> {
-    /// The slot of its keys, if it has any.
-    pub(super) slot: Option<Slot>,
+    /// `None`: it has none.
+    pub(super) keys: Option<Keys<'a>>,
     /// It may run twice.
     pub(super) reads: bool,
     /// A script, or a function.
@@ -62,6 +71,9 @@ pub(super) struct Block {
     commands: u32,
     reads: bool,
     script: bool,
+    /// The first key, and whether there are others.
+    key: Option<Box<[u8]>>,
+    several: bool,
     /// Scripts that its commands name.
     digests: Vec<Digest>,
     /// The gateway's own commands before the client's, and their number.
@@ -85,6 +97,12 @@ pub(super) struct Queue {
     size: usize,
 }
 
+impl Entry<'_> {
+    fn slot(&self) -> Option<Slot> {
+        self.keys.map(|keys| keys.slot)
+    }
+}
+
 impl Block {
     fn new(slot: Option<Slot>) -> Self {
         Self {
@@ -93,6 +111,8 @@ impl Block {
             commands: 0,
             reads: true,
             script: false,
+            key: None,
+            several: false,
             digests: Vec::new(),
             lead: Vec::new(),
             leading: 0,
@@ -104,6 +124,10 @@ impl Block {
         self.commands += 1;
         self.reads &= entry.reads;
         self.script |= entry.script;
+        if let Some(Keys { first, several, .. }) = entry.keys {
+            let known = self.key.get_or_insert_with(|| first.into());
+            self.several |= several || **known != *first;
+        }
         if let Some(digest) = entry.digest.filter(|digest| !self.digests.contains(digest)) {
             self.digests.push(digest);
         }
@@ -133,6 +157,11 @@ impl Block {
     /// How many commands it has.
     pub(super) fn commands(&self) -> u32 {
         self.commands
+    }
+
+    /// Whether its keys can stand on both sides of a migration.
+    pub(super) fn has_several_keys(&self) -> bool {
+        self.several
     }
 
     /// Whether it may run twice.
@@ -195,7 +224,7 @@ impl Queue {
     pub(super) fn admits(&self, entry: Entry<'_>) -> bool {
         match self.reach {
             Reach::Slots => true,
-            _ if self.blocks.len() < 2 && !self.is_elsewhere(entry.slot) => true,
+            _ if self.blocks.len() < 2 && !self.is_elsewhere(entry.slot()) => true,
             Reach::Reads => entry.reads && self.blocks.iter().all(|block| block.reads),
             Reach::OneSlot => false,
         }
@@ -209,7 +238,7 @@ impl Queue {
 
     /// Adds a command for a node. One without keys goes with the first block.
     pub(super) fn push(&mut self, entry: Entry<'_>) {
-        let number = self.number(entry.slot);
+        let number = self.number(entry.slot());
         if let Some(block) = self.blocks.get_mut(number as usize) {
             block.push(entry);
         }
@@ -327,13 +356,8 @@ mod tests {
     }
 
     fn entry(place: Option<u16>, reads: bool) -> Entry<'static> {
-        Entry {
-            slot: place.map(slot),
-            reads,
-            script: false,
-            digest: None,
-            frame: b"*1\r\n$1\r\nx\r\n",
-        }
+        let keys = place.map(|number| Keys { slot: slot(number), first: b"key", several: false });
+        Entry { keys, reads, script: false, digest: None, frame: b"*1\r\n$1\r\nx\r\n" }
     }
 
     fn queue(reach: Reach, watched: &[u16], entries: &[(Option<u16>, bool)]) -> (Queue, Vec<bool>) {
@@ -421,6 +445,26 @@ mod tests {
         let run = run.replacen("*1\r\n$1\r\nx", "*1\r\n$4\r\nPING\r\n*1\r\n$1\r\nx", 1);
         assert_eq!(block.run(), run.as_bytes());
         assert_eq!((block.terms(Protocol::Resp2).before, block.leading()), (4, 1));
+    }
+
+    #[test]
+    fn one_key_stands_on_one_side_of_a_migration() {
+        let one = Keys { slot: slot(3), first: b"one", several: false };
+        let other = Keys { first: b"other", ..one };
+        let table = [
+            (vec![one, one], false),
+            (vec![one, other], true),
+            (vec![one, Keys { several: true, ..one }], true),
+            (vec![], false),
+        ];
+        for (keys, expected) in table {
+            let mut queue = Queue::new(Reach::Slots, std::iter::empty());
+            queue.push(entry(None, false));
+            for keys in &keys {
+                queue.push(Entry { keys: Some(*keys), ..entry(None, false) });
+            }
+            assert_eq!(queue.only_block().unwrap().has_several_keys(), expected, "{keys:?}");
+        }
     }
 
     #[test]

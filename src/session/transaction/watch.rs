@@ -22,13 +22,13 @@ use crate::resp::{Protocol, Request, write};
 use super::super::conversation::{Conversation, Flow};
 use super::super::family::family;
 use super::super::worker::Worker;
-use super::queue::Block;
-use super::{CROSSSLOT, TOO_LARGE, limit, slot};
+use super::queue::{Block, Keys};
+use super::{CROSSSLOT, TOO_LARGE, keys, limit};
 
 /// Between two tries to find the node that has the slot.
 const PAUSE: Duration = Duration::from_millis(5);
 
-type Keys = HashSet<Bytes, foldhash::fast::RandomState>;
+type KeySet = HashSet<Bytes, foldhash::fast::RandomState>;
 
 /// The watched keys of one slot.
 pub(super) struct Watch {
@@ -39,7 +39,7 @@ pub(super) struct Watch {
     owner: Option<Rc<str>>,
     /// The slot is moving, and the connection is to the node that it moves to.
     asking: bool,
-    keys: Keys,
+    keys: KeySet,
 }
 
 /// Why a block under WATCH has no array.
@@ -65,7 +65,7 @@ pub(super) fn begin(
     spec: &CommandSpec,
     request: &Request<'_>,
 ) -> Flow {
-    let Ok(Some(slot)) = slot(conversation, spec, request) else {
+    let Ok(Some(Keys { slot, .. })) = keys(conversation, spec, request) else {
         return conversation.fail(family(spec), CROSSSLOT);
     };
     let watched = conversation.transaction.watched();
