@@ -71,7 +71,7 @@
 //!
 //! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
 //! workers); the commands that are known (control to workers, a snapshot); "look at the topology" (worker to
-//! control, bounded); questions about all clients (worker to worker, bounded); what CLIENT PAUSE and MONITOR
+//! control, bounded); questions about clients and scripts (worker to worker, bounded); what CLIENT PAUSE and MONITOR
 //! want of every request (`session::scrutiny`, one counter to look at); metrics (atomics with one writer each);
 //! the word to drain; the replies of a large computation over slots (worker to a thread for it, and the result
 //! back). No locks on the request path, no global state.
@@ -89,6 +89,11 @@
 //! * A transaction over several slots was to hold a connection for each of them, with its commands queued there,
 //!   until all could run. Now every node gets its block with `DISCARD` at the end first, on the shared
 //!   connections: the same certainty, and a pipeline over a hundred slots needs no connection at all.
+//! * SCAN's cursor has a mark of 21 bits for the primary and for all that was scanned before it, where the plan
+//!   had a slot and 7 bits (`route::cursor`): a slot that moves behind a scan starts it over instead of being
+//!   missed.
+//! * A script is brought before it is asked for (`session::scripts`), not only after NOSCRIPT, so that what
+//!   follows it in a pipeline does not overtake it.
 //!
 //! # Deliberately absent
 //!

@@ -162,6 +162,7 @@ const WORKER_EVENTS: &[Case] = &[
     ),
     (|w| w.hold_rejected(), &[("slotway_hold_rejections_total", 1.0)]),
     (|w| w.uncertain(), &[("slotway_uncertain_total", 1.0)]),
+    (|w| w.script_brought(), &[("slotway_scripts_brought_total", 1.0)]),
     (
         |w| w.pipeline_opened(),
         &[("slotway_pipelines", 1.0), ("slotway_pipelines_opened_total", 1.0)],

@@ -66,6 +66,8 @@ series! {
             "How long held requests waited.";
         hold_rejections: Counter = "slotway_hold_rejections_total",
             "Requests refused because too many were held already.";
+        scripts_brought: Counter = "slotway_scripts_brought_total",
+            "Scripts sent to nodes that did not have them, or might not have.";
         uncertain: Counter = "slotway_uncertain_total",
             "Requests whose node was lost after they were sent and that may not be repeated.";
         panics: Counter = "slotway_panics_total",
@@ -187,6 +189,12 @@ impl WorkerMetrics {
     #[inline]
     pub fn hold_rejected(&self) {
         self.series.hold_rejections.add(1);
+    }
+
+    /// A script is sent to a node, because a client counts on it.
+    #[inline]
+    pub fn script_brought(&self) {
+        self.series.scripts_brought.add(1);
     }
 
     /// A request's node was lost after sending, and the request may not be repeated.

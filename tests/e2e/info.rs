@@ -124,3 +124,47 @@ fn the_gateway_counts_its_own_clients_and_counts_anew() {
     let nodes = of_nodes(&cluster, "INFO stats");
     assert!(nodes.iter().all(|node| number(&node["Stats"], "total_commands_processed") < 50.0));
 }
+
+#[test]
+fn info_has_its_place_in_a_transaction() {
+    let gateway = Gateway::before(Cluster::shared()).start();
+    let mut client = gateway.client();
+    let lines = [
+        "SET info:key 1",
+        "MULTI",
+        "GET info:key",
+        "INFO memory",
+        "INFO server",
+        "EXEC",
+        "INFO keyspace",
+    ];
+    let replies = client.pipeline(&lines);
+    let array = replies[5].items();
+    assert_eq!(array[0].text(), "1");
+    assert!(number(&sections(&array[1])["Memory"], "used_memory") > 0.0);
+    assert!(sections(&array[2]).contains_key("Server"));
+    assert!(sections(&replies[6])["Keyspace"].contains_key("db0"));
+}
+
+/// Hosted services take commands away.
+#[test]
+fn nodes_that_keep_things_to_themselves_are_spoken_for() {
+    let cluster = Cluster::small();
+    let gateway = Gateway::before(&cluster).start();
+    let mut client = gateway.client();
+    for node in 0..2 {
+        let reply =
+            cluster.node(node).client().call("ACL SETUSER default -config -slowlog -info -latency");
+        assert_eq!(reply.text(), "OK");
+    }
+    let found = sections(&client.call("INFO"));
+    assert_eq!(found["Persistence"]["loading"], "0");
+    assert_eq!(found["Server"]["redis_mode"], "standalone");
+    assert!(number(&found["Memory"], "used_memory") > 0.0, "the gateway's own");
+    assert!(!found.contains_key("Keyspace"));
+    assert_eq!(client.call("CONFIG GET databases").items()[1].text(), "1");
+    for line in ["CONFIG SET timeout 1", "SLOWLOG GET", "LATENCY LATEST"] {
+        assert!(client.call(line).text().starts_with("NOPERM "), "{line}");
+    }
+    assert_eq!(client.call("DBSIZE").integer(), 0);
+}

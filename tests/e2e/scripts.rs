@@ -120,6 +120,48 @@ fn what_follows_a_script_does_not_overtake_it() {
     }
 }
 
+/// An element of EXEC's array cannot be sent again.
+#[test]
+fn a_script_in_a_transaction_is_there() {
+    let cluster = two();
+    let gateway = Gateway::before(&cluster).start();
+    for protocol in [2, 3] {
+        let mut client = gateway.client_of(protocol);
+        client.call("FLUSHALL");
+        let sha = load(&mut client, SCRIPT);
+        for round in 1..10 {
+            for node in 0..2 {
+                let mut direct = cluster.node(node).client();
+                direct.call("SCRIPT FLUSH");
+                direct.call("CLIENT KILL TYPE normal");
+            }
+            wait_for("new connections", || {
+                keys().iter().all(|key| !client.call(&format!("GET {key}")).is_error())
+            });
+            let [here, there] = keys();
+            let one_slot = [
+                "MULTI".to_owned(),
+                format!("EVALSHA {sha} 1 {here} 1"),
+                format!("EVALSHA {sha} 1 {here} 0"),
+                "EXEC".to_owned(),
+            ];
+            let several = [
+                "MULTI".to_owned(),
+                format!("EVALSHA {sha} 1 {there} 1"),
+                format!("EVALSHA {sha} 1 {here} 0"),
+                "EXEC".to_owned(),
+            ];
+            for lines in [one_slot, several] {
+                let reply = client.pipeline(&lines)[3].items();
+                let numbers: Vec<String> = reply.iter().map(Reply::text).collect();
+                assert_eq!(numbers, vec![round.to_string(); 2], "round {round}");
+            }
+        }
+    }
+    let brought = gateway.page("/metrics").1;
+    assert!(!brought.contains("slotway_scripts_brought_total 0"), "{brought}");
+}
+
 #[test]
 fn scripts_without_keys_run_on_one_steady_primary() {
     let gateway = Gateway::before(Cluster::shared()).workers(2).start();

@@ -86,7 +86,9 @@ pub(super) fn answer(
         .filter(|section| section.source != Source::Gateway)
         .map(|section| section.title)
         .collect();
-    if !from_nodes.is_empty() && conversation.replies.unsettled() > 0 {
+    let asks = !from_nodes.is_empty();
+    // In a transaction, what came before it has ended.
+    if asks && !conversation.is_aside() && conversation.replies.unsettled() > 0 {
         return Flow::Wait;
     }
     let drafts: Vec<Draft> = wanted.map(|section| section.draft(conversation)).collect();
@@ -96,7 +98,7 @@ pub(super) fn answer(
         write::verbatim(&mut reply, protocol, "txt", text(drafts, nodes));
         reply
     };
-    if from_nodes.is_empty() {
+    if !asks {
         return conversation.answer(family(spec), |out| out.extend(reply(None)));
     }
     let worker = conversation.worker.clone();

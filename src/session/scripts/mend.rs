@@ -35,6 +35,7 @@ async fn mend(worker: Rc<Worker>, replies: Rc<Replies>) {
             continue;
         };
         worker.metrics.retried();
+        worker.metrics.script_brought();
         worker.scripts.send(&worker.pool, &body, slot, terms.protocol);
         // Should the node not know it even now, the client is told.
         let terms = Terms { scripted: false, ..terms };

@@ -21,6 +21,7 @@ use crate::command::CommandSpec;
 use crate::resp::{Protocol, Request, write};
 
 use super::conversation::Conversation;
+use super::worker::Worker;
 
 use shelf::Shelf;
 
@@ -89,13 +90,14 @@ impl Scripts {
         self.present.borrow_mut().clear();
     }
 
-    /// Sees to it that the owner of the slot has the script before it reads what is sent to it next.
-    pub(super) fn bring(&self, pool: &Rc<Pool>, digest: Digest, slot: Slot, protocol: Protocol) {
+    /// Sees to it that the owner of the slot has the script before it reads what is sent to it next. Returns
+    /// whether the script was sent.
+    fn bring(&self, pool: &Rc<Pool>, digest: Digest, slot: Slot, protocol: Protocol) -> bool {
         let is_there = |line| self.present.borrow().contains(&(line, digest));
         if pool.line(slot, protocol).is_some_and(is_there) {
-            return;
+            return false;
         }
-        let Some(body) = self.body(&digest) else { return };
+        let Some(body) = self.body(&digest) else { return false };
         self.send(pool, &body, slot, protocol);
         if let Some(line) = pool.line(slot, protocol) {
             let mut present = self.present.borrow_mut();
@@ -104,6 +106,7 @@ impl Scripts {
             }
             present.insert((line, digest));
         }
+        true
     }
 
     /// Sends the script to the owner of the slot.
@@ -132,10 +135,11 @@ impl Conversation {
     /// remembered; if it names one, the node gets it first.
     pub(super) fn mind_script(&self, spec: &CommandSpec, request: &Request<'_>, slot: Slot) {
         let Some(script) = request.arg(1) else { return };
-        let scripts = &self.worker.scripts;
+        let Worker { scripts, pool, metrics, .. } = &*self.worker;
         if spec.name.starts_with("EVALSHA") {
-            if let Some(digest) = digest(script) {
-                scripts.bring(&self.worker.pool, digest, slot, self.protocol);
+            let brought = digest(script).map(|it| scripts.bring(pool, it, slot, self.protocol));
+            if brought == Some(true) {
+                metrics.script_brought();
             }
         } else if spec.name.starts_with("EVAL") {
             scripts.seen(script);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::cluster::Slot;
+use crate::cluster::{Health, Slot};
 use crate::command::{Access, Retry, Target};
 use crate::merge::report::{Part, Report};
 use crate::merge::{Merge, ResponsePolicy};
@@ -80,7 +80,9 @@ fn addressees(steps: &Steps, call: &Call) -> Result<Vec<Addressee>, Stop> {
         let asked = spec.retry == Retry::Read || spec.name.starts_with("SCRIPT ");
         let primaries = topology.shards().iter().map(|shard| &shard.primary.id);
         let primaries: Vec<&String> = primaries.collect();
-        for node in topology.nodes().filter(|node| !primaries.contains(&&node.id)) {
+        let others = topology.nodes().filter(|node| !primaries.contains(&&node.id));
+        // One that is known not to answer would only be waited for.
+        for node in others.filter(|node| !asked || node.health == Health::Online) {
             let step = steps.at_node(&node.address.as_ref().into(), call.frame().to_vec());
             let step = allowed(steps, call, step);
             addressees.push(Addressee { name: node.address.clone(), spare: asked, step });
