@@ -261,7 +261,7 @@ impl Pool {
         }
     }
 
-    fn dispatch_to(self: &Rc<Self>, node: &Rc<Node>, errand: Errand, asking: bool) {
+    pub(super) fn dispatch_to(self: &Rc<Self>, node: &Rc<Node>, errand: Errand, asking: bool) {
         match self.pipeline_to(node, errand.question.terms.protocol) {
             Ok(pipeline) => pipeline.push_bytes(errand, self.parts.clock.now(), asking),
             Err(cause) => self.hold(errand, cause),

@@ -9,7 +9,7 @@ use crate::resp::write;
 use super::clock::{Micros, micros};
 use super::connect::{self, Handshake};
 use super::driver::Driver;
-use super::pipeline::{Orphan, Pipeline};
+use super::pipeline::{Orphan, Pipeline, Waiting};
 use super::pool::{Hint, Pool, Reason};
 use super::{Cause, Question};
 
@@ -82,7 +82,7 @@ impl Pool {
     fn lost(self: &Rc<Self>, pipeline: &Rc<Pipeline>, why: &Rc<str>) {
         (self.parts.hint)(Hint { reason: Reason::Lost, node: &pipeline.node().address });
         let streaming = pipeline.is_streaming();
-        for (at, Orphan { errand, touched }) in pipeline.orphans().into_iter().enumerate() {
+        for (at, Orphan { mut errand, touched }) in pipeline.orphans().into_iter().enumerate() {
             let Question { asker, ticket, terms, .. } = &errand.question;
             if at == 0 && streaming && !asker.retract(*ticket) {
                 continue;
@@ -99,6 +99,11 @@ impl Pool {
             }
             if touched {
                 self.parts.metrics.retried();
+            } else if terms.pinned && errand.question.tries == 0 {
+                // Its connection was being closed for want of work.
+                errand.question.tries = 1;
+                self.dispatch_to(pipeline.node(), errand, false);
+                continue;
             }
             self.hold(errand, Cause::Lost(why.clone()));
         }
@@ -116,12 +121,15 @@ impl Pool {
             match pipeline.waiting() {
                 None if !owns => pipeline.cut("the node serves no slot any more".into()),
                 None => {}
-                Some((born, _)) if now.saturating_sub(born) > deadline => {
+                Some(Waiting { born, .. }) if now.saturating_sub(born) > deadline => {
                     pipeline.cut(
                         format!("no reply within {:?}", self.parts.settings.request_timeout).into(),
                     );
                 }
-                Some((_, heard)) if now.saturating_sub(heard) > silence => {
+                // One that was asked for itself, a replica for instance, may take its time.
+                Some(Waiting { heard, pinned: false, .. })
+                    if now.saturating_sub(heard) > silence =>
+                {
                     self.parts.metrics.probe_sent();
                     (self.parts.hint)(Hint { reason: Reason::Silent, node: &node.address });
                     if !owns {

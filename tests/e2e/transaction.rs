@@ -242,7 +242,7 @@ impl Dice {
             0..=2 => "MULTI",
             3..=5 => "EXEC",
             6 => self.one_of(&["DISCARD", "UNWATCH", "MULTI now", "EXEC now", "DISCARD now"]),
-            7 => self.one_of(&["FOO bar", "GET", "SET K", "SAVE", "CLIENT FOO"]),
+            7 => self.one_of(&["FOO bar", "GET", "SET K", "CLIENT FOO"]),
             8 | 9 => self.one_of(&["WATCH W", "WATCH W W", "SET W own"]),
             10 => self.one_of(&["PING", "PING x", "ECHO y", "CLIENT GETNAME", "CLIENT SETNAME z"]),
             11 => self.one_of(&["BLPOP K 0.001", "BRPOP K 0.001", "EVAL return~1 0", "GET W"]),
