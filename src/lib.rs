@@ -48,6 +48,7 @@
 //! | [`admin`] | HTTP for machines and people |
 //! | [`runtime`] | threads and lifetimes |
 //! | [`launch`] | a local cluster of real servers |
+//! | [`doctor`] | examines a living cluster: what is wrong, why, and what to do |
 //!
 //! # Invariants
 //!
@@ -123,3 +124,5 @@ pub mod admin;
 pub mod runtime;
 
 pub mod launch;
+
+pub mod doctor;

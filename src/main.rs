@@ -1,7 +1,7 @@
 //! The command line, nothing else.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Parser, Subcommand};
 use slotway::admin;
 use slotway::config::{Flag, Mistakes, Settings, Sources};
+use slotway::doctor::{self, Form};
 use slotway::launch::{self, LaunchError};
 use slotway::runtime;
 
@@ -30,6 +31,8 @@ enum Command {
     Check(Check),
     /// Ask a running gateway whether it is ready; the exit status tells a container's health check.
     Probe(Probe),
+    /// Examine a cluster: what is wrong, why, and what to do. Exit status 1 when something is worse than advice.
+    Doctor(Doctor),
     /// Become a server that ends with the process that started it.
     #[command(hide = true)]
     NodeExec(NodeExec),
@@ -92,6 +95,19 @@ struct Probe {
 }
 
 #[derive(Args)]
+struct Doctor {
+    /// A settings file that names the nodes and how to log in.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A node of the cluster; may be given several times.
+    #[arg(long = "node", value_name = "HOST:PORT")]
+    nodes: Vec<String>,
+    /// One JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
 struct NodeExec {
     server: PathBuf,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -118,7 +134,7 @@ struct Gateway {
 
 fn main() -> ExitCode {
     match run(Cli::parse().command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(status) => status,
         Err(error) => match error.downcast_ref::<Mistakes>() {
             Some(mistakes) => {
                 eprintln!("{mistakes}");
@@ -133,23 +149,27 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(up) => {
             let settings = up.gateway.sources(&[]).load()?;
             runtime::logging::start(&settings.log)?;
-            launch::up(up.options(), settings, runtime::serve)
+            launch::up(up.options(), settings, runtime::serve)?;
         }
         Command::Serve(serve) => {
             let sources = Sources { needs_nodes: true, ..serve.gateway.sources(&serve.nodes) };
             let settings = sources.load()?;
             runtime::logging::start(&settings.log)?;
-            runtime::serve(settings)
+            runtime::serve(settings)?;
         }
-        Command::Check(check) => check.run(),
-        Command::Probe(probe) => probe.run(),
-        Command::NodeExec(node) => Err(launch::exec_node(&node.server, node.arguments).into()),
+        Command::Check(check) => check.run()?,
+        Command::Probe(probe) => probe.run()?,
+        Command::Doctor(doctor) => return doctor.run(),
+        Command::NodeExec(node) => {
+            return Err(launch::exec_node(&node.server, node.arguments).into());
+        }
     }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl Up {
@@ -200,6 +220,27 @@ impl Probe {
         }
         writeln!(std::io::stdout(), "{}", answer.body)?;
         Ok(())
+    }
+}
+
+impl Doctor {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let nodes = (!self.nodes.is_empty()).then(|| self.nodes.join(","));
+        let flag = nodes.map(|text| Flag { name: "--node", path: "cluster.nodes", text });
+        let sources = Sources {
+            file: self.config,
+            variables: std::env::vars_os().collect(),
+            flags: flag.into_iter().collect(),
+            needs_nodes: true,
+        };
+        let report = doctor::examine(sources.load()?)?;
+        let mut out = std::io::stdout();
+        let form = match self.json {
+            true => Form::Json,
+            false => Form::Text { colours: out.is_terminal() },
+        };
+        write!(out, "{}", report.write(form))?;
+        Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 

@@ -32,6 +32,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         &["acl", "admin", "backend", "cluster", "config", "metrics", "observe", "session", "tls"],
     ),
     ("launch", &["backend", "config", "resp"]),
+    ("doctor", &["backend", "cluster", "config", "resp"]),
 ];
 
 /// Files that are no room: the map, which declares the rooms and holds no code, and the command line, which imports

@@ -15,6 +15,7 @@ mod broadcast;
 mod connect;
 mod corpus;
 mod differential;
+mod doctor;
 mod drain;
 mod faults;
 mod gather;
