@@ -67,12 +67,8 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
 
     let (colleagues, inboxes) = Colleagues::new(workers(&settings));
-    let gateway = Gateway::new(
-        settings.clone(),
-        metrics.clone(),
-        colleagues,
-        certificates.credentials.clone(),
-    );
+    let credentials = certificates.credentials.clone();
+    let gateway = Gateway::new(settings.clone(), metrics.clone(), colleagues, credentials.clone());
     let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
 
     let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));
@@ -89,7 +85,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
         }
     };
     tokio::task::spawn_local(topology::run(
-        Entry { settings: settings.clone(), credentials: certificates.credentials.clone() },
+        Entry { settings: settings.clone(), credentials },
         snapshot,
         wants,
         on_news,

@@ -313,6 +313,14 @@ fn settings_must_fit_together() {
         ),
         ("listen.address = \"0.0.0.0:6379\"", &format!("FILE:1:18: `listen.address` {open}")),
         ("listen.address = \"[::]:6379\"", &format!("FILE:1:18: `listen.address` {open}")),
+        (
+            "listen.peers = [\"a:1\", \"b:2\"]",
+            "FILE:1:16: `listen.announce` must be one of `listen.peers`, as the others know this gateway",
+        ),
+        (
+            "routing.stage_prefix = \"a{\"",
+            "FILE:1:24: `routing.stage_prefix` must be visible characters without braces",
+        ),
     ] {
         refused(text, &[mistake]);
     }
@@ -327,6 +335,8 @@ fn what_fits_together_is_accepted() {
         "listen.address = \"[::ffff:127.0.0.1]:6379\"",
         "listen.address = \"127.0.0.1:0\"\nadmin.address = \"127.0.0.1:0\"",
         "listen.address = \"127.0.0.1:1\"\nadmin.address = \"127.0.0.2:1\"",
+        "listen.peers = [\"a:1\", \"b:2\"]\nlisten.announce = \"b:2\"",
+        "listen.announce = \"gate.example:6379\"",
     ] {
         assert!(from_file(good).is_ok(), "{good}");
     }

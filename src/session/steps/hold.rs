@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::backend::{Detour, Lease, LeaseError, micros};
 use crate::cluster::Slot;
@@ -89,8 +89,16 @@ impl<'a> Hold<'a> {
             bytes.extend_from_slice(request);
         }
         let each = 1 + usize::from(self.asking);
-        let replies = self.lease.ask(&bytes, requests.len() * each).await?;
+        let replies = self.exchange(&bytes, requests.len() * each).await?;
         Ok(replies.into_iter().skip(each - 1).step_by(each).collect())
+    }
+
+    /// Sends requests and waits for their replies, as long as any request may take.
+    async fn exchange(&mut self, requests: &[u8], count: usize) -> Result<Vec<Bytes>, LeaseError> {
+        let limit = self.steps.worker.gateway.settings.backend.request_timeout;
+        let address = self.lease.address().clone();
+        let silent = |_| Err(LeaseError::Lost(format!("{address}: no reply in time")));
+        timeout(limit, self.lease.ask(requests, count)).await.unwrap_or_else(silent)
     }
 
     /// Runs these as one transaction, unless what is watched has changed: then `None`, and nothing ran. The
@@ -108,7 +116,7 @@ impl<'a> Hold<'a> {
         requests.iter().for_each(|request| block.extend_from_slice(request));
         write::command(&mut block, &["EXEC"]);
         let count = requests.len() + 2 + usize::from(self.asking);
-        let replies = self.lease.ask(&block, count).await?;
+        let replies = self.exchange(&block, count).await?;
         let executed = replies.last().ok_or(Stop::Unexpected)?;
         if is_error(executed) {
             let objection = replies.iter().find(|reply| is_error(reply)).unwrap_or(executed);
@@ -131,12 +139,8 @@ impl<'a> Hold<'a> {
         let mut unwatch = Vec::new();
         write::command(&mut unwatch, &["UNWATCH"]);
         // A connection that broke is not given back.
-        if self
-            .lease
-            .ask(&unwatch, 1)
-            .await
-            .is_ok_and(|replies| replies.iter().all(|one| !is_error(one)))
-        {
+        let answered = self.exchange(&unwatch, 1).await;
+        if answered.is_ok_and(|replies| replies.iter().all(|one| !is_error(one))) {
             self.steps.worker.pool.give_back(self.lease);
         }
     }

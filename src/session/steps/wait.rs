@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use tokio::time::timeout;
 
-use crate::backend::Lease;
+use crate::backend::{Lease, LeaseError};
 use crate::cluster::Slot;
 use crate::merge::Merge;
 use crate::resp::write;
@@ -40,7 +40,9 @@ async fn ask(steps: &Steps, slot: Slot, request: &[u8]) -> Outcome {
     write::command(&mut bytes, &["PING"]);
     bytes.extend_from_slice(request);
     lease.send(&bytes).await?;
-    let pong = next(steps, &mut lease).await?;
+    let limit = steps.worker.gateway.settings.backend.request_timeout;
+    let silent = |_| Err(LeaseError::Lost("no reply in time".to_owned()));
+    let pong = timeout(limit, lease.next()).await.unwrap_or_else(silent)?;
     if is_error(&pong) {
         return Err(Stop::Node(pong.to_vec()));
     }
