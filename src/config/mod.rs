@@ -155,6 +155,8 @@ settings! {
         transactions: Transactions = Transactions::PerSlot, OneOf;
         /// Most bytes of the parts of one request that the gateway computes with.
         gathered_bytes: usize = 64 * MIB, Bytes(KIB..=TIB);
+        /// The same for all requests of one worker together.
+        gathered_bytes_all: usize = GIB, Bytes(KIB..=TIB);
         /// Most elements that the gateway computes with for one request.
         gathered_elements: usize = 1_000_000, Count(1..=1_000_000_000);
         /// Whether `SORT` may look at other keys, named by `BY` and `GET` patterns. Each key is asked for, so

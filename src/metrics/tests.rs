@@ -147,6 +147,7 @@ const WORKER_EVENTS: &[Case] = &[
         &[("slotway_request_parts_count", 1.0), ("slotway_request_parts_sum", 5.0)],
     ),
     (|w| w.partial_failure(), &[("slotway_partial_failures_total", 1.0)]),
+    (|w| w.request_gathered(), &[("slotway_gathers_total", 1.0)]),
     (|w| w.transaction_spread(), &[("slotway_transactions_spread_total", 1.0)]),
     (|w| w.redirected(Redirect::Moved), &[("slotway_redirects_total{kind=\"moved\"}", 1.0)]),
     (|w| w.redirected(Redirect::ReadOnly), &[("slotway_redirects_total{kind=\"readonly\"}", 1.0)]),

@@ -30,6 +30,8 @@ series! {
             "Parts of the requests that were split over slots or nodes.";
         partial_failures: Counter = "slotway_partial_failures_total",
             "Split requests of which some parts failed and others did not.";
+        gathers: Counter = "slotway_gathers_total",
+            "Requests that were computed from several slots.";
         transactions_spread: Counter = "slotway_transactions_spread_total",
             "Transactions over several slots: each slot's part is atomic, the whole is not.";
         acl_denials: Counter = "slotway_acl_denials_total",
@@ -151,6 +153,12 @@ impl WorkerMetrics {
     #[inline]
     pub fn partial_failure(&self) {
         self.series.partial_failures.add(1);
+    }
+
+    /// A request is computed from what several slots hold.
+    #[inline]
+    pub fn request_gathered(&self) {
+        self.series.gathers.add(1);
     }
 
     /// A transaction over several slots runs.

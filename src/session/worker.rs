@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache};
 use slab::Slab;
+use tokio::sync::Semaphore;
 
 use crate::backend::connect::Credentials;
 use crate::backend::{Clock, Pool, Scratch, micros};
@@ -24,10 +25,12 @@ use super::flusher::Flusher;
 use super::known::Known;
 use super::scripts::Scripts;
 use super::scrutiny::Scrutiny;
-use super::steps::{Acquaintances, Shapes};
+use super::steps::{Account, Acquaintances, Shapes};
 
 /// How often idle clients are looked after, unless a shorter limit asks for more.
 const ATTENTION: Duration = Duration::from_secs(1);
+/// Large computations of one worker that run at once; others wait for their turn.
+const COMPUTING: usize = 2;
 /// The most often.
 const CLOSE_ATTENTION: Duration = Duration::from_millis(50);
 
@@ -165,6 +168,10 @@ pub struct Worker {
     itinerary: RefCell<Rc<Itinerary>>,
     pub(super) limits: resp::Limits,
     pub(super) reach: Reach,
+    /// What requests of several steps hold.
+    pub(super) gathered: Rc<Account>,
+    /// Large computations that may run at once beside it.
+    pub(super) computing: Semaphore,
     /// Working memory for key positions.
     pub(super) positions: RefCell<Vec<u32>>,
     /// That a transaction over several slots is not atomic was logged.
@@ -196,6 +203,7 @@ impl Worker {
         };
         let routing = &gateway.settings.routing;
         let reach = reach(routing);
+        let gathered = Account::new(routing.gathered_bytes_all);
         let scripts = Scripts::new(routing.script_bytes / gateway.colleagues.count().max(1));
         let commands = RefCell::new(Cache::new(gateway.known.current()));
         Rc::new(Self {
@@ -212,6 +220,8 @@ impl Worker {
             itinerary: RefCell::default(),
             limits,
             reach,
+            gathered,
+            computing: Semaphore::new(COMPUTING),
             positions: RefCell::default(),
             told_of_spread: Cell::new(false),
             shapes: RefCell::default(),

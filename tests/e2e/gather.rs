@@ -7,7 +7,8 @@ use std::thread;
 
 use crate::gather_calls::{CALLS, ERRORS, FIXTURE, PATTERNS, PROBES, is_key};
 use crate::harness::{
-    Client, Cluster, Gateway, Reply, Server, key_slot, request, tag_in_slot, wait_for,
+    Act, Client, Cluster, FakeCluster, Gateway, Reply, Server, key_slot, request, tag_in_slot,
+    wait_for,
 };
 
 /// A standalone server and a gateway, given the same requests.
@@ -431,4 +432,66 @@ fn values_of_a_slot_that_moves_are_complete() {
     assert_eq!(popped.items()[1].items()[0].text(), "e1");
     cluster.finish_migration(slot, 1 - cluster.owner(slot));
     check(&mut client);
+}
+
+/// Two nodes, a key at each, and a gateway before them that knows what a set is.
+fn two_fakes() -> (FakeCluster, Gateway, [String; 2]) {
+    let nodes = FakeCluster::of(2);
+    for node in 0..2 {
+        nodes.always(node, "SUNION", Act::say("*1\r\n$1\r\na\r\n"));
+        nodes.always(node, "MULTI", Act::say("+OK\r\n"));
+        nodes.always(node, "DEL", Act::say("+QUEUED\r\n"));
+        nodes.always(node, "SADD", Act::say("+QUEUED\r\n"));
+        nodes.always(node, "EXEC", Act::say("*2\r\n:1\r\n:1\r\n"));
+    }
+    let gateway = Gateway::before_nodes(&nodes.addresses()).start();
+    let keys = [100, 16_000].map(|slot| format!("{{{}}}", tag_in_slot(slot)));
+    (nodes, gateway, keys)
+}
+
+#[test]
+fn a_node_lost_while_storing_is_no_reason_to_store_twice() {
+    let (nodes, gateway, [one, other]) = two_fakes();
+    let mut client = gateway.client();
+    let call = format!("SUNIONSTORE {other}d {one}s {other}s");
+    assert_eq!(client.call(&call).integer(), 1);
+    nodes.once(1, "EXEC", vec![Act::SayAndReset(Vec::new())]);
+    let reply = client.call(&call);
+    assert!(reply.text().starts_with("UNCERTAIN "), "{reply}");
+    assert_eq!(nodes.seen(1, "EXEC"), 2);
+    assert_eq!(client.call(&call).integer(), 1);
+}
+
+#[test]
+fn a_node_lost_while_reading_is_asked_again() {
+    let (nodes, gateway, [one, other]) = two_fakes();
+    let mut client = gateway.client();
+    nodes.once(0, "SUNION", vec![Act::SayAndReset(Vec::new())]);
+    assert_eq!(client.call(&format!("SUNION {one}s {other}s")).items().len(), 1);
+    assert_eq!(nodes.seen(0, "SUNION"), 2);
+}
+
+#[test]
+fn an_error_of_a_node_ends_the_request_before_anything_is_written() {
+    let (nodes, gateway, [one, other]) = two_fakes();
+    let mut client = gateway.client();
+    nodes.once(0, "SUNION", vec![Act::say("-BUSY Redis is busy running a script.\r\n")]);
+    let call = format!("SUNIONSTORE {other}d {one}s {other}s");
+    assert!(client.call(&call).text().starts_with("BUSY "));
+    // A queue-time error is the reply, and the node has dropped the transaction.
+    nodes.once(
+        1,
+        "SADD",
+        vec![Act::say("-OOM command not allowed when used memory > 'maxmemory'.\r\n")],
+    );
+    nodes.once(
+        1,
+        "EXEC",
+        vec![Act::say("-EXECABORT Transaction discarded because of previous errors.\r\n")],
+    );
+    assert!(client.call(&call).text().starts_with("OOM "));
+    // A reply that is no list of strings.
+    nodes.once(1, "SUNION", vec![Act::say("*1\r\n*1\r\n:1\r\n")]);
+    assert_eq!(client.call(&call).text(), "ERR unexpected reply from a node");
+    assert_eq!(nodes.seen(1, "EXEC"), 1);
 }

@@ -4,9 +4,9 @@ use crate::resp::number::integer;
 use crate::resp::{Value, elements};
 
 use super::call::Call;
-use super::gather::{NO_INTEGER, SYNTAX, encoded};
+use super::gather::{NO_INTEGER, SYNTAX};
 use super::store::number;
-use super::{Outcome, Steps, Stop, is_error};
+use super::{Outcome, Steps, Stop, is_error, request};
 
 /// Databases that a server has unless it is told otherwise.
 const DATABASES: i64 = 16;
@@ -15,7 +15,7 @@ const DATABASES: i64 = 16;
 pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     let replace = replaces(call)?;
     let (source, destination) = (call.arg(1), call.arg(2));
-    let requests = [encoded(&[b"DUMP", source]), encoded(&[b"PEXPIRETIME", source])];
+    let requests = [request(&[b"DUMP", source]), request(&[b"PEXPIRETIME", source])];
     let reply = steps.one(steps.block(call.slot(1), &requests).read()).await?;
     let found: Vec<&[u8]> = elements(&reply).ok_or(Stop::Unexpected)?.collect();
     let [value, expires] = found.as_slice() else { return Err(Stop::Unexpected) };
@@ -31,7 +31,7 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     if replace {
         words.push(b"REPLACE");
     }
-    let reply = steps.ask_one(steps.once(call, steps.raw(call.slot(2), encoded(&words)))).await?;
+    let reply = steps.ask_one(steps.once(call, steps.raw(call.slot(2), request(&words)))).await?;
     match reply.as_slice() {
         b"+OK\r\n" => Ok(number(1)),
         [b'-', b'B', b'U', b'S', b'Y', b'K', b'E', b'Y', ..] => Ok(number(0)),

@@ -9,11 +9,11 @@ use tokio::task::spawn_blocking;
 use crate::cluster::{Slot, Version};
 use crate::merge::MergeError;
 use crate::merge::score::Digits;
-use crate::resp::{Protocol, elements, write};
+use crate::resp::{Protocol, elements};
 
 use super::call::Call;
 use super::inbox::TRY_AGAIN;
-use super::{Step, Steps, Stop, is_error};
+use super::{Step, Steps, Stop, WRONG_TYPE, is_error};
 
 /// Bytes that a worker computes with in its own turn; its other clients wait meanwhile.
 const IN_TURN: usize = 256 << 10;
@@ -23,7 +23,6 @@ const SHORTEST_SINCE: Version = Version::new(7, 2, 0);
 
 pub(super) const SYNTAX: Stop = Stop::Refused("ERR syntax error");
 pub(super) const NO_INTEGER: Stop = Stop::Refused("ERR value is not an integer or out of range");
-const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
 
 impl From<MergeError> for Stop {
     fn from(error: MergeError) -> Self {
@@ -167,6 +166,20 @@ impl Steps {
         if count <= most { Ok(()) } else { Err(Stop::TooLarge) }
     }
 
+    /// Computes, beside the worker when there are so many bytes to look at that its other clients would notice.
+    /// Few such computations run at once, so they take few threads and leave processors for those clients.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Stop> {
+        if bytes <= IN_TURN {
+            return Ok(work());
+        }
+        let _turn = self.worker.computing.acquire().await.map_err(|_| Stop::Unexpected)?;
+        spawn_blocking(work).await.map_err(|_| Stop::Unexpected)
+    }
+
     /// How the nodes write numbers.
     pub(super) fn digits(&self) -> Digits {
         match self.worker.gateway.software().redis_version() >= SHORTEST_SINCE {
@@ -186,24 +199,6 @@ pub(super) fn unbroken(mut replies: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Stop> 
     }
 }
 
-/// A request of these words.
-pub(super) fn encoded(words: &[&[u8]]) -> Vec<u8> {
-    let mut request = Vec::new();
-    write::command(&mut request, words);
-    request
-}
-
 pub(super) fn bytes_of(replies: &[Vec<u8>]) -> usize {
     replies.iter().map(Vec::len).sum()
-}
-
-/// Computes, beside the worker when there are so many bytes to look at that its other clients would notice.
-pub(super) async fn compute<T: Send + 'static>(
-    bytes: usize,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Stop> {
-    if bytes <= IN_TURN {
-        return Ok(work());
-    }
-    spawn_blocking(work).await.map_err(|_| Stop::Unexpected)
 }

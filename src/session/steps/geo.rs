@@ -11,9 +11,9 @@ use crate::merge::scored::Scored;
 use crate::resp::{Value, elements};
 
 use super::call::Call;
-use super::gather::{SYNTAX, compute, encoded};
+use super::gather::SYNTAX;
 use super::store::Block;
-use super::{Outcome, Steps, Stop, is_error};
+use super::{Outcome, Steps, Stop, is_error, request};
 
 /// Where the search begins.
 #[derive(Clone, Copy)]
@@ -138,8 +138,8 @@ impl<'a> Search<'a> {
             Centre::Member(at) if self.distances => Some(call.arg(at)),
             _ => None,
         };
-        let position = member.map(|member| encoded(&[b"GEOPOS", call.arg(self.source), member]));
-        let requests: Vec<Vec<u8>> = position.into_iter().chain([encoded(&self.words)]).collect();
+        let position = member.map(|member| request(&[b"GEOPOS", call.arg(self.source), member]));
+        let requests: Vec<Vec<u8>> = position.into_iter().chain([request(&self.words)]).collect();
         let reply = steps.one(steps.block(slot, &requests).read()).await?;
         let found: Vec<&[u8]> = elements(&reply).ok_or(Stop::Unexpected)?.collect();
         let (Some(places), position) = (found.last(), found.first()) else {
@@ -149,7 +149,7 @@ impl<'a> Search<'a> {
         steps.check_count(&[places.to_vec()], 1)?;
         let measure = self.measure(call, position.copied().unwrap_or_default())?;
         let (key, places) = (call.arg(self.destination).to_vec(), places.to_vec());
-        let written = compute(places.len(), move || {
+        let written = steps.compute(places.len(), move || {
             let entries =
                 entries(&Value::parse(&places).map_err(|_| MergeError::Unexpected)?, measure)?;
             Ok::<_, MergeError>((Block::scored(&key, &entries), entries.len()))

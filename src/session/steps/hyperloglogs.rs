@@ -4,7 +4,7 @@ use crate::cluster::Slot;
 use crate::merge::hyperloglog::Registers;
 
 use super::call::Call;
-use super::gather::{bytes_of, compute, unbroken};
+use super::gather::{bytes_of, unbroken};
 use super::store::{Block, number};
 use super::strings::string;
 use super::{Outcome, Steps, Stop, is_error};
@@ -41,7 +41,7 @@ pub(super) async fn merge(steps: &Steps, call: &Call) -> Outcome {
 /// All sources in one.
 async fn merged(steps: &Steps, call: &Call) -> Result<Registers, Stop> {
     let replies = steps.ask_each(call, "GET", &call.sources()).await?;
-    let merge = compute(bytes_of(&replies), move || {
+    let merge = steps.compute(bytes_of(&replies), move || {
         let mut registers = Registers::default();
         for reply in replies {
             if is_error(&reply) {

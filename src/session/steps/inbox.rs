@@ -2,11 +2,14 @@
 
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
 use crate::backend::{Asker, Ticket};
+
+use super::account::Share;
 
 /// What a step gets whose keys stand on both sides of a migration, when it can be split by key.
 pub(super) const TRY_AGAIN: &[u8] = b"-TRYAGAIN Multiple keys request during rehashing of slot\r\n";
@@ -21,6 +24,8 @@ struct State {
     outstanding: usize,
     /// Bytes that may still come.
     room: usize,
+    /// Where they are accounted for.
+    share: Option<Rc<Share>>,
     /// More came: it was thrown away.
     overflowed: bool,
     waker: Option<Waker>,
@@ -34,10 +39,17 @@ impl Inbox {
                 replies: vec![Vec::new(); count],
                 outstanding: count,
                 room: most,
+                share: None,
                 overflowed: false,
                 waker: None,
             }),
         }
+    }
+
+    /// What comes counts as this request's.
+    pub(super) fn counted(self, share: &Rc<Share>) -> Self {
+        self.state.borrow_mut().share = Some(share.clone());
+        self
     }
 
     /// All replies; `None` when they were too large together.
@@ -57,8 +69,12 @@ impl Inbox {
 }
 
 impl State {
+    fn take(&self, bytes: usize) -> bool {
+        self.share.as_ref().is_none_or(|share| share.take(bytes))
+    }
+
     fn keep(&mut self, ticket: Ticket, bytes: &[u8], end: bool) {
-        self.overflowed |= bytes.len() > self.room;
+        self.overflowed |= bytes.len() > self.room || !self.take(bytes.len());
         if self.overflowed {
             self.replies.iter_mut().for_each(|reply| *reply = Vec::new());
         } else if let Some(reply) = self.replies.get_mut(ticket.place as usize) {

@@ -6,6 +6,7 @@
 //! use whatever connections they like. It runs to its end even when its client has left: a write of several
 //! steps is never abandoned in the middle.
 
+mod account;
 mod ask_where;
 mod broadcast;
 mod call;
@@ -54,8 +55,10 @@ use super::worker::Worker;
 
 pub(super) use ask_where::Shapes;
 
+use account::Share;
 use call::Call;
 
+pub(super) use account::Account;
 pub(super) use inbox::Inbox;
 
 pub(super) use newcomers::Acquaintances;
@@ -104,6 +107,9 @@ pub(super) fn ask_aside(
 async fn perform(steps: &Steps, call: &Call) -> Outcome {
     if ask_where::is_needed(call) {
         return ask_where::perform(steps, call).await;
+    }
+    if matches!(call.spec().class, Class::Sequence | Class::Gather | Class::Store) {
+        steps.worker.metrics.request_gathered();
     }
     match call.spec().class {
         Class::AllMasters if call.spec().blocking => wait::perform(steps, call).await,
@@ -234,17 +240,24 @@ struct Steps {
     /// Who waits for the outcome; nobody for what the gateway does of its own accord.
     client: Option<Rc<Client>>,
     protocol: Protocol,
+    /// What its replies take of the worker's memory.
+    share: Rc<Share>,
 }
 
 impl Steps {
     fn of(conversation: &Conversation) -> Self {
-        let (worker, client) = (conversation.worker.clone(), Some(conversation.client.clone()));
-        Self { worker, client, protocol: conversation.protocol }
+        let client = Some(conversation.client.clone());
+        Self::new(conversation.worker.clone(), client, conversation.protocol)
     }
 
     /// For what the gateway does of its own accord.
     fn own(worker: Rc<Worker>) -> Self {
-        Self { worker, client: None, protocol: Protocol::Resp2 }
+        Self::new(worker, None, Protocol::Resp2)
+    }
+
+    fn new(worker: Rc<Worker>, client: Option<Rc<Client>>, protocol: Protocol) -> Self {
+        let share = Share::of(&worker.gathered);
+        Self { worker, client, protocol, share }
     }
 
     /// A request to the owner of a slot: `step(slot, &["GET", "key"])`.
@@ -285,7 +298,7 @@ impl Steps {
     /// The replies are too large together.
     async fn ask_all(&self, steps: Vec<Step>) -> Result<Vec<Vec<u8>>, Stop> {
         let most = self.worker.gateway.settings.routing.gathered_bytes;
-        let inbox = Rc::new(Inbox::new(steps.len(), most));
+        let inbox = Rc::new(Inbox::new(steps.len(), most).counted(&self.share));
         let asker: Rc<dyn Asker> = inbox.clone();
         for (Step { terms, node, request }, place) in steps.into_iter().zip(0..) {
             let (ticket, bytes) = (Ticket { place, part: 0 }, Bytes::from(request));

@@ -5,9 +5,9 @@ use crate::merge::scored::{self, Scored};
 use crate::resp::{elements, write};
 
 use super::call::Call;
-use super::gather::{bytes_of, compute, encoded, unbroken};
+use super::gather::{bytes_of, unbroken};
 use super::store::Block;
-use super::{Outcome, Steps, Stop};
+use super::{Outcome, Steps, Stop, request};
 
 /// Members whose scores one request asks for.
 const CHUNK: usize = 1000;
@@ -15,12 +15,12 @@ const CHUNK: usize = 1000;
 /// `ZRANGESTORE destination source min max [BYSCORE | BYLEX] [REV] [LIMIT offset count]`
 pub(super) async fn store(steps: &Steps, call: &Call) -> Outcome {
     let lexical = options(call).any(|at| call.says(at, "BYLEX"));
-    let request = encoded(&words(call, !lexical));
+    let request = request(&words(call, !lexical));
     let reply = steps.one(steps.raw(call.slot(2), request).read()).await?;
     let replies = if lexical { with_scores(steps, call, &reply).await? } else { vec![reply] };
     steps.check_count(&replies, 2)?;
     let key = call.arg(1).to_vec();
-    let written = compute(bytes_of(&replies), move || {
+    let written = steps.compute(bytes_of(&replies), move || {
         let mut entries: Vec<Scored<'_>> = Vec::new();
         for reply in &replies {
             entries.extend(scored::read(reply)?);

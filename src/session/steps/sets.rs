@@ -11,10 +11,10 @@ use crate::merge::set::Members;
 use crate::resp::{number, write};
 
 use super::call::Call;
-use super::gather::{SYNTAX, bytes_of, compute, encoded, unbroken};
+use super::gather::{SYNTAX, bytes_of, unbroken};
 use super::inbox::TRY_AGAIN;
 use super::store::{self, Block};
-use super::{Outcome, Steps, Stop, integer};
+use super::{Outcome, Steps, Stop, integer, request};
 
 /// Members that one request asks about, by number and by bytes.
 const CHUNK: usize = 1000;
@@ -53,7 +53,7 @@ pub(super) async fn store(steps: &Steps, call: &Call, operation: Operation) -> O
     let members = members(steps, call, operation, usize::MAX).await?;
     let at = call.destination();
     let key = call.arg(at).to_vec();
-    let written = compute(members.encoded().len(), move || {
+    let written = steps.compute(members.encoded().len(), move || {
         (Block::members("SADD", &key, &members), members.len())
     });
     steps.commit_counted(call, at, written.await?).await
@@ -84,15 +84,15 @@ async fn members(
     if operation != Operation::Union {
         return sifted(steps, call, &keys, (operation, most)).await;
     }
-    let replies = steps.read_parts(call, &keys, |keys| request(b"SUNION", call, keys)).await?;
+    let replies = steps.read_parts(call, &keys, |keys| part(b"SUNION", call, keys)).await?;
     steps.check_count(&replies, 1)?;
-    Ok(compute(bytes_of(&replies), move || Members::union(&replies)).await??)
+    Ok(steps.compute(bytes_of(&replies), move || Members::union(&replies)).await??)
 }
 
 /// `command key ...`
-fn request(command: &[u8], call: &Call, keys: &[usize]) -> Vec<u8> {
+fn part(command: &[u8], call: &Call, keys: &[usize]) -> Vec<u8> {
     let keys = keys.iter().map(|&at| call.arg(at));
-    encoded(&std::iter::once(command).chain(keys).collect::<Vec<_>>())
+    request(&std::iter::once(command).chain(keys).collect::<Vec<_>>())
 }
 
 /// Reads one set, together with what shares its slot, and asks the others about its members.
@@ -111,7 +111,7 @@ async fn sifted(
     let (mates, strangers): (Vec<usize>, Vec<usize>) =
         others.partition(|&at| call.slot(at) == slot);
     let command: &[u8] = if wanted { b"SINTER" } else { b"SDIFF" };
-    let ask = |keys: &[usize]| steps.raw(slot, request(command, call, keys)).read();
+    let ask = |keys: &[usize]| steps.raw(slot, part(command, call, keys)).read();
     let mut reply = steps.ask_one(ask(&[&[base], &mates[..]].concat())).await?;
     let mut left = strangers;
     if reply == TRY_AGAIN {
@@ -120,7 +120,7 @@ async fn sifted(
     }
     let replies = unbroken(vec![reply])?;
     steps.check_count(&replies, 1)?;
-    let members = compute(bytes_of(&replies), move || Members::union(&replies)).await??;
+    let members = steps.compute(bytes_of(&replies), move || Members::union(&replies)).await??;
     sift(steps, call, (members, &left), (wanted, most)).await
 }
 

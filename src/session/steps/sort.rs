@@ -9,9 +9,9 @@ use crate::merge::sort::{By, Named, order};
 use crate::resp::{Value, elements, number, write};
 
 use super::call::Call;
-use super::gather::{NO_INTEGER, SYNTAX, compute, encoded};
+use super::gather::{NO_INTEGER, SYNTAX};
 use super::store::Block;
-use super::{Outcome, Step, Steps, Stop, is_error};
+use super::{Outcome, Step, Steps, Stop, is_error, request};
 
 /// Values of other keys that are asked for at once.
 const AT_ONCE: usize = 1000;
@@ -124,7 +124,7 @@ impl<'a> Question<'a> {
     fn request(&self, key: &[u8]) -> Vec<u8> {
         let order: &[u8] = if self.descending { b"DESC" } else { b"ASC" };
         let (start, count) = (self.limit.0.to_string(), self.limit.1.to_string());
-        encoded(&[b"SORT_RO", key, order, b"LIMIT", start.as_bytes(), count.as_bytes()])
+        request(&[b"SORT_RO", key, order, b"LIMIT", start.as_bytes(), count.as_bytes()])
     }
 
     /// What the servers do when nothing is to be sorted: a set that is stored is sorted all the same, so that
@@ -154,7 +154,7 @@ impl<'a> Question<'a> {
         let by = if self.alphabetical { By::Bytes } else { By::Number };
         let (range, descending) = (self.range(elements.len()), self.descending);
         let bytes = elements.iter().map(|element| element.len() + SORTING).sum();
-        let chosen = compute(bytes, move || {
+        let chosen = steps.compute(bytes, move || {
             let mut places = order(&elements, weights.as_deref(), by)?;
             if descending {
                 places.reverse();
@@ -199,7 +199,7 @@ impl<'a> Question<'a> {
     async fn finish(&self, steps: &Steps, call: &Call, reply: Vec<u8>) -> Outcome {
         let Some(at) = self.destination else { return Ok(reply) };
         let key = call.arg(at).to_vec();
-        let written = compute(reply.len(), move || {
+        let written = steps.compute(reply.len(), move || {
             let elements = Members::read(&reply)?;
             Ok::<_, Stop>((Block::members("RPUSH", &key, &elements), elements.len()))
         });

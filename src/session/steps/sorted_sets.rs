@@ -8,10 +8,10 @@ use crate::merge::scored::{self, Aggregate, Scored};
 use crate::merge::set::Members;
 
 use super::call::Call;
-use super::gather::{SYNTAX, bytes_of, compute, encoded};
+use super::gather::{SYNTAX, bytes_of};
 use super::sets::{self, Operation};
 use super::store::{self, Block};
-use super::{Outcome, Steps, Stop};
+use super::{Outcome, Steps, Stop, request};
 
 /// What becomes of the result.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub(super) async fn read(steps: &Steps, call: &Call, operation: Operation) -> Ou
     let replies = question.parts(steps, call, true).await?;
     let (aggregate, protocol) = (question.joins(call), steps.protocol);
     let scores = question.scores.then(|| steps.digits());
-    let written = compute(bytes_of(&replies), move || {
+    let written = steps.compute(bytes_of(&replies), move || {
         let mut out = Vec::new();
         let entries = joined(operation, &replies, aggregate)?;
         scored::write(&entries, scores, protocol, &mut out);
@@ -52,7 +52,8 @@ pub(super) async fn read(steps: &Steps, call: &Call, operation: Operation) -> Ou
 pub(super) async fn count(steps: &Steps, call: &Call) -> Outcome {
     let question = question(steps, call, Operation::Intersection, Goal::Count).await?;
     let replies = question.parts(steps, call, false).await?;
-    let members = compute(bytes_of(&replies), move || Members::intersection(&replies)).await??;
+    let members =
+        steps.compute(bytes_of(&replies), move || Members::intersection(&replies)).await??;
     Ok(store::number(members.len().min(question.limit)))
 }
 
@@ -63,7 +64,7 @@ pub(super) async fn store(steps: &Steps, call: &Call, operation: Operation) -> O
     let aggregate = question.joins(call);
     let at = call.destination();
     let key = call.arg(at).to_vec();
-    let written = compute(bytes_of(&replies), move || {
+    let written = steps.compute(bytes_of(&replies), move || {
         let entries = joined(operation, &replies, aggregate)?;
         Ok::<_, MergeError>((Block::scored(&key, &entries), entries.len()))
     });
@@ -166,7 +167,7 @@ impl Question {
         if scores {
             words.push(b"WITHSCORES");
         }
-        encoded(&words)
+        request(&words)
     }
 
     /// How the scores of the parts are joined.

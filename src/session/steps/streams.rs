@@ -6,8 +6,8 @@ use crate::command::Retry;
 use crate::merge::streams;
 
 use super::call::Call;
-use super::gather::{Group, encoded};
-use super::{Outcome, Steps, Stop, is_error};
+use super::gather::Group;
+use super::{Outcome, Steps, Stop, is_error, request};
 
 /// Merges what the slots have. A part that fails fails the whole; what `XREADGROUP` delivered elsewhere stays
 /// pending there, and the client gets it with the ID 0.
@@ -19,7 +19,7 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     }
     let reads = call.spec().retry == Retry::Read;
     let ask = |group: &Group| {
-        let step = steps.raw(group.slot, request(call, first, &group.keys)).splittable();
+        let step = steps.raw(group.slot, part(call, first, &group.keys)).splittable();
         if reads { step.repeatable() } else { step }
     };
     let names: Vec<&[u8]> = keys.iter().map(|&at| call.arg(at)).collect();
@@ -43,17 +43,17 @@ fn groups(call: &Call, keys: &[usize], names: &[&[u8]]) -> Vec<Group> {
 }
 
 /// Everything up to `STREAMS`, then these keys, then their IDs.
-fn request(call: &Call, first: usize, keys: &[usize]) -> Vec<u8> {
+fn part(call: &Call, first: usize, keys: &[usize]) -> Vec<u8> {
     let count = (call.len() - first) / 2;
     let ids = keys.iter().map(|at| at + count);
     let words = (0..first).chain(keys.iter().copied()).chain(ids);
-    encoded(&words.map(|at| call.arg(at)).collect::<Vec<_>>())
+    request(&words.map(|at| call.arg(at)).collect::<Vec<_>>())
 }
 
 /// A request that lacks an ID, with one key in all places: its text differs from version to version, and the
 /// node that owns this key tells it.
 async fn unbalanced(steps: &Steps, call: &Call, first: usize) -> Outcome {
     let words = (0..first).chain(std::iter::repeat_n(first, call.len() - first));
-    let request = encoded(&words.map(|at| call.arg(at)).collect::<Vec<_>>());
+    let request = request(&words.map(|at| call.arg(at)).collect::<Vec<_>>());
     steps.one(steps.raw(call.slot(first), request)).await
 }

@@ -6,9 +6,9 @@ use crate::merge::lcs;
 use crate::resp::{Protocol, Value, number, write};
 
 use super::call::Call;
-use super::gather::{NO_INTEGER, SYNTAX, compute, encoded, unbroken};
+use super::gather::{NO_INTEGER, SYNTAX, bytes_of, unbroken};
 use super::store;
-use super::{Outcome, Steps, Stop};
+use super::{Outcome, Steps, Stop, request};
 
 /// Cells of the table of `LCS`, a bit each, that are filled for one request.
 const MOST_CELLS: usize = 100_000_000;
@@ -39,7 +39,7 @@ pub(super) async fn lcs(steps: &Steps, call: &Call) -> Outcome {
         return Err(Stop::TooLarge);
     }
     let protocol = steps.protocol;
-    compute(cells, move || question.answer(&one, &other, protocol)).await
+    steps.compute(cells, move || question.answer(&one, &other, protocol)).await
 }
 
 impl Question {
@@ -109,13 +109,13 @@ pub(super) async fn bitop(steps: &Steps, call: &Call) -> Outcome {
     let replies = unbroken(steps.ask_each(call, "GET", &call.sources()).await?)?;
     let at = call.destination();
     let key = call.arg(at).to_vec();
-    let written = compute(super::gather::bytes_of(&replies), move || {
+    let written = steps.compute(bytes_of(&replies), move || {
         let strings: Result<Vec<&[u8]>, Stop> = replies.iter().map(|reply| string(reply)).collect();
         let result = operation.combine(&strings?);
         let request = if result.is_empty() {
-            encoded(&[b"DEL", &key])
+            request(&[&b"DEL"[..], &key])
         } else {
-            encoded(&[b"SET", &key, &result])
+            request(&[&b"SET"[..], &key, &result])
         };
         Ok::<_, Stop>((request, result.len()))
     });

@@ -1,0 +1,59 @@
+//! How many bytes of replies the requests of several steps hold, all those of a worker together.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// A worker's account.
+pub(in crate::session) struct Account {
+    room: Cell<usize>,
+}
+
+impl Account {
+    /// With room for so many bytes.
+    pub(in crate::session) fn new(most: usize) -> Rc<Self> {
+        Rc::new(Self { room: Cell::new(most) })
+    }
+}
+
+/// What one request has taken; it is given back when the request ends.
+pub(super) struct Share {
+    account: Rc<Account>,
+    taken: Cell<usize>,
+}
+
+impl Share {
+    pub(super) fn of(account: &Rc<Account>) -> Rc<Self> {
+        Rc::new(Self { account: account.clone(), taken: Cell::new(0) })
+    }
+
+    /// False: there is no room for so many bytes.
+    pub(super) fn take(&self, bytes: usize) -> bool {
+        let Some(room) = self.account.room.get().checked_sub(bytes) else { return false };
+        self.account.room.set(room);
+        self.taken.set(self.taken.get() + bytes);
+        true
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.account.room.set(self.account.room.get() + self.taken.get());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_share_the_room_and_give_it_back() {
+        let account = Account::new(10);
+        let (one, other) = (Share::of(&account), Share::of(&account));
+        assert!(one.take(4) && other.take(6));
+        assert!(!one.take(1) && !other.take(usize::MAX));
+        drop(one);
+        assert!(other.take(4));
+        drop(other);
+        assert_eq!(account.room.get(), 10);
+    }
+}
