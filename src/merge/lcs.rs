@@ -33,14 +33,14 @@ impl Match {
 /// The length of the subsequence.
 #[must_use]
 pub fn length(one: &[u8], other: &[u8]) -> usize {
-    fill(one, other, |_| {})
+    let (long, short) = if one.len() < other.len() { (other, one) } else { (one, other) };
+    fill(long, short, |_, _| {})
 }
 
 /// The subsequence and where it stands.
 #[must_use]
 pub fn trace(one: &[u8], other: &[u8]) -> Common {
-    let mut ways = Bits::default();
-    fill(one, other, |up| ways.push(up));
+    let ways = Ways::of(one, other);
     let mut common = Common::default();
     let mut open: Option<Match> = None;
     let (mut i, mut j) = (one.len(), other.len());
@@ -56,7 +56,7 @@ pub fn trace(one: &[u8], other: &[u8]) -> Common {
             (i, j) = (i - 1, j - 1);
         } else {
             common.matches.extend(open.take());
-            if ways.get((i - 1) * other.len() + j - 1) { i -= 1 } else { j -= 1 }
+            if ways.leads_back_in_first(i - 1, j - 1) { i -= 1 } else { j -= 1 }
         }
     }
     common.matches.extend(open);
@@ -64,9 +64,9 @@ pub fn trace(one: &[u8], other: &[u8]) -> Common {
     common
 }
 
-/// Fills the table row by row and tells of every cell whether the one above it is greater than the one to its
-/// left. Returns the last cell.
-fn fill(one: &[u8], other: &[u8], mut up: impl FnMut(bool)) -> usize {
+/// Fills the table, a row for each byte of the first string, and tells of every cell which numbers stand above
+/// it and to its left. Returns the last cell. Two rows are kept, so the second string should be the shorter one.
+fn fill(one: &[u8], other: &[u8], mut cell: impl FnMut(u32, u32)) -> usize {
     let mut above = vec![0_u32; other.len() + 1];
     let mut row = Vec::with_capacity(above.len());
     for byte in one {
@@ -75,13 +75,41 @@ fn fill(one: &[u8], other: &[u8], mut up: impl FnMut(bool)) -> usize {
         let mut left = 0;
         for (there, corner) in other.iter().zip(above.array_windows::<2>()) {
             let &[diagonal, above] = corner;
-            up(above > left);
+            cell(above, left);
             left = if byte == there { diagonal + 1 } else { above.max(left) };
             row.push(left);
         }
         std::mem::swap(&mut above, &mut row);
     }
     above.last().map_or(0, |length| *length as usize)
+}
+
+/// Of every cell, whether the way back leads to the byte before in the first string: when the subsequence
+/// without this byte is longer than the one without the second string's.
+struct Ways {
+    bits: Bits,
+    /// Length of the shorter string, whose bytes are a row's cells.
+    width: usize,
+    /// The first string is the shorter one.
+    turned: bool,
+}
+
+impl Ways {
+    fn of(one: &[u8], other: &[u8]) -> Self {
+        let mut bits = Bits::default();
+        let turned = one.len() < other.len();
+        if turned {
+            fill(other, one, |above, left| bits.push(left > above));
+        } else {
+            fill(one, other, |above, left| bits.push(above > left));
+        }
+        Self { bits, width: one.len().min(other.len()), turned }
+    }
+
+    fn leads_back_in_first(&self, i: usize, j: usize) -> bool {
+        let (row, column) = if self.turned { (j, i) } else { (i, j) };
+        self.bits.get(row * self.width + column)
+    }
 }
 
 /// A list of bits.
@@ -131,6 +159,32 @@ mod tests {
         );
     }
 
+    /// By the whole table of lengths, as the servers walk it.
+    fn walked(one: &[u8], other: &[u8]) -> Vec<u8> {
+        let mut table = vec![vec![0; other.len() + 1]; one.len() + 1];
+        for i in 1..=one.len() {
+            for j in 1..=other.len() {
+                table[i][j] = if one[i - 1] == other[j - 1] {
+                    table[i - 1][j - 1] + 1
+                } else {
+                    table[i - 1][j].max(table[i][j - 1])
+                };
+            }
+        }
+        let (mut i, mut j, mut text) = (one.len(), other.len(), Vec::new());
+        while i > 0 && j > 0 {
+            if one[i - 1] == other[j - 1] {
+                text.insert(0, one[i - 1]);
+                (i, j) = (i - 1, j - 1);
+            } else if table[i - 1][j] > table[i][j - 1] {
+                i -= 1;
+            } else {
+                j -= 1;
+            }
+        }
+        text
+    }
+
     #[test]
     fn strings_without_anything_in_common() {
         for (one, other) in [("", ""), ("abc", ""), ("", "abc"), ("abc", "xyz")] {
@@ -158,6 +212,7 @@ mod tests {
             let (one, other) = (text(), text());
             let common = trace(&one, &other);
             assert!(is_within(&common.text, &one) && is_within(&common.text, &other));
+            assert_eq!(common.text, walked(&one, &other));
             assert_eq!(common.text.len(), length(&one, &other));
             let matched: Vec<u8> = common
                 .matches
