@@ -33,11 +33,18 @@ impl Share {
         self.taken.set(self.taken.get() + bytes);
         true
     }
+
+    /// So many bytes are no longer held.
+    pub(super) fn give_back(&self, bytes: usize) {
+        let bytes = bytes.min(self.taken.get());
+        self.taken.set(self.taken.get() - bytes);
+        self.account.room.set(self.account.room.get() + bytes);
+    }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.account.room.set(self.account.room.get() + self.taken.get());
+        self.give_back(usize::MAX);
     }
 }
 
@@ -51,8 +58,10 @@ mod tests {
         let (one, other) = (Share::of(&account), Share::of(&account));
         assert!(one.take(4) && other.take(6));
         assert!(!one.take(1) && !other.take(usize::MAX));
+        other.give_back(1);
+        assert!(one.take(1));
         drop(one);
-        assert!(other.take(4));
+        assert!(other.take(5) && !other.take(1));
         drop(other);
         assert_eq!(account.room.get(), 10);
     }

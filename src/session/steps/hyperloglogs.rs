@@ -2,12 +2,15 @@
 
 use crate::cluster::Slot;
 use crate::merge::hyperloglog::Registers;
+use crate::resp::Value;
 
 use super::call::Call;
 use super::gather::{bytes_of, unbroken};
 use super::store::{Block, number};
-use super::strings::string;
 use super::{Outcome, Steps, Stop, is_error};
+
+/// Sources that are read at once.
+const AT_ONCE: usize = 1000;
 
 /// `PFCOUNT key ...`
 pub(super) async fn count(steps: &Steps, call: &Call) -> Outcome {
@@ -38,23 +41,30 @@ pub(super) async fn merge(steps: &Steps, call: &Call) -> Outcome {
     Ok(b"+OK\r\n".to_vec())
 }
 
-/// All sources in one.
+/// All sources in one. There may be many of them, so they are read in batches.
 async fn merged(steps: &Steps, call: &Call) -> Result<Registers, Stop> {
-    let replies = steps.ask_each(call, "GET", &call.sources()).await?;
-    let merge = steps.compute(bytes_of(&replies), move || {
-        let mut registers = Registers::default();
-        for reply in replies {
-            if is_error(&reply) {
-                return Err(Stop::Node(reply));
-            }
-            let value = string(&reply)?;
-            if !reply.starts_with(b"$-1") {
-                registers.add(value)?;
-            }
+    let mut registers = Registers::default();
+    for keys in call.sources().chunks(AT_ONCE) {
+        let replies = steps.ask_each(call, "GET", keys).await?;
+        let bytes = bytes_of(&replies);
+        registers = steps.compute(bytes, move || with_all(registers, replies)).await??;
+        steps.share.give_back(bytes);
+    }
+    Ok(registers)
+}
+
+fn with_all(mut registers: Registers, replies: Vec<Vec<u8>>) -> Result<Registers, Stop> {
+    for reply in replies {
+        if is_error(&reply) {
+            return Err(Stop::Node(reply));
         }
-        Ok(registers)
-    });
-    merge.await?
+        match Value::parse(&reply)? {
+            Value::Null => {}
+            Value::Bulk(value) => registers.add(value)?,
+            _ => return Err(Stop::Unexpected),
+        }
+    }
+    Ok(registers)
 }
 
 /// A key in the slot of another one.

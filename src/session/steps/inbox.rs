@@ -106,6 +106,9 @@ impl Asker for Inbox {
         if let Some(reply) = state.replies.get_mut(ticket.place as usize) {
             let gone = std::mem::take(reply).len();
             state.room += gone;
+            if let Some(share) = &state.share {
+                share.give_back(gone);
+            }
         }
         true
     }

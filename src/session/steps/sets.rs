@@ -179,6 +179,7 @@ async fn sift_chunk(
         };
         let answers = unbroken(steps.ask_all(others.iter().map(ask).collect()).await?)?;
         chunk = chunk.keep(&answers, wanted)?;
+        steps.share.give_back(bytes_of(&answers));
     }
     Ok(chunk)
 }

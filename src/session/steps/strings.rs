@@ -143,7 +143,7 @@ fn operation(steps: &Steps, call: &Call) -> Result<Operation, Stop> {
 }
 
 /// A string as a node gives it; nothing is an empty one.
-pub(super) fn string(reply: &[u8]) -> Result<&[u8], Stop> {
+fn string(reply: &[u8]) -> Result<&[u8], Stop> {
     match Value::parse(reply)? {
         Value::Bulk(text) => Ok(text),
         Value::Null => Ok(b""),
