@@ -133,12 +133,14 @@ impl Members {
         out.extend_from_slice(&self.bytes);
     }
 
-    fn push(&mut self, member: &[u8]) {
+    /// Adds a member as it stands in a reply; there is none like it yet.
+    pub fn push(&mut self, member: &[u8]) {
         self.bytes.extend_from_slice(member);
         self.ends.push(self.bytes.len());
     }
 
-    fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    /// Every member as it stands in a reply.
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| self.bytes.get(start..end).unwrap_or_default())
     }

@@ -127,10 +127,20 @@ fn sort_looks_at_other_keys_when_it_may() {
 
 #[test]
 fn random_requests_are_answered_as_by_one_server() {
-    let (server, gateway) =
-        (Server::standalone(), Gateway::before(Cluster::shared()).workers(2).start());
+    compare_random(&Gateway::before(Cluster::shared()).workers(2).start(), "random");
+}
+
+/// What is large compared with this bound is not read but asked about.
+#[test]
+fn random_requests_are_answered_alike_when_sets_are_large() {
+    let builder = Gateway::before(Cluster::shared());
+    compare_random(&builder.setting("routing.gathered_elements", 2500).start(), "large");
+}
+
+fn compare_random(gateway: &Gateway, name: &str) {
+    let server = Server::standalone();
     for protocol in [2, 3] {
-        let mut pair = Pair::new(&server, &gateway, protocol);
+        let mut pair = Pair::new(&server, gateway, protocol);
         for seed in 0..12 {
             let mut random = fastrand::Rng::with_seed(seed * 10 + u64::from(protocol));
             let mut lines = random_values(&mut random);
@@ -138,7 +148,7 @@ fn random_requests_are_answered_as_by_one_server() {
                 lines.push(random_call(&mut random));
                 lines.extend(probes_of(random_key(&mut random, "d")));
             }
-            let broken = pair.differences(&format!("random:{protocol}:{seed}:"), &lines);
+            let broken = pair.differences(&format!("{name}:{protocol}:{seed}:"), &lines);
             assert_none(protocol, &broken);
         }
     }
@@ -306,6 +316,8 @@ fn what_is_too_large_is_refused_and_nothing_is_written() {
         // A set that is only asked about may be of any size.
         assert_eq!(client.call("SINTERSTORE large:d2 large:s1 large:s2").integer(), 2);
     }
+    assert_eq!(client.call("ZINTERSTORE large:d3 2 large:z1 large:s2").integer(), 2);
+    assert_eq!(client.call("ZDIFFSTORE large:d4 2 large:s2 large:z1").integer(), 0);
 }
 
 #[test]

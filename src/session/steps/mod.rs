@@ -20,6 +20,7 @@ mod inbox;
 mod janitor;
 mod library;
 mod member;
+mod narrow;
 mod newcomers;
 mod pass;
 mod primaries;

@@ -1,14 +1,16 @@
 //! Operations on sorted sets in several slots: `ZUNION`, `ZINTER`, `ZDIFF`, `ZINTERCARD` and those that store.
 //!
 //! Each slot computes its part with the weights of its own keys; the scores of the parts are aggregated in the
-//! same way, now without weights. Plain sets take part, each member with the score 1.
+//! same way, now without weights. Of an intersection or a difference of large ones only one is read (`narrow`). Plain sets take part, each member with the score 1.
 
 use crate::merge::MergeError;
+use crate::merge::score::number;
 use crate::merge::scored::{self, Aggregate, Scored};
 use crate::merge::set::Members;
 
 use super::call::Call;
 use super::gather::{SYNTAX, bytes_of};
+use super::narrow;
 use super::sets::{self, Operation};
 use super::store::{self, Block};
 use super::{Outcome, Steps, Stop, request};
@@ -22,7 +24,7 @@ enum Goal {
 }
 
 /// What a request says beside its keys.
-struct Question {
+pub(super) struct Question {
     operation: Operation,
     keys: Vec<usize>,
     /// Where the weights begin.
@@ -138,14 +140,37 @@ impl Question {
 
     /// The parts of all slots; of a difference the first one has the first key.
     async fn parts(&self, steps: &Steps, call: &Call, scores: bool) -> Result<Vec<Vec<u8>>, Stop> {
+        if self.operation != Operation::Union
+            && let Some(parts) = narrow::parts(steps, call, self, scores).await?
+        {
+            return Ok(parts);
+        }
         let request = |keys: &[usize]| self.request(call, keys, scores);
         let replies = steps.read_parts(call, &self.keys, request).await?;
         steps.check_count(&replies, if scores { 2 } else { 1 })?;
         Ok(replies)
     }
 
+    pub(super) fn keys(&self) -> &[usize] {
+        &self.keys
+    }
+
+    /// Whether the result has what all keys have; of a difference it has what only the first one has.
+    pub(super) fn intersects(&self) -> bool {
+        self.operation == Operation::Intersection
+    }
+
+    /// What the key's scores are multiplied with; `None` when only a node can tell.
+    pub(super) fn weight(&self, call: &Call, key: usize) -> Option<f64> {
+        let first = self.keys.first()?;
+        if self.aggregate.is_some_and(|at| call.says(at, "COUNT")) {
+            return None;
+        }
+        self.weights.map_or(Some(1.0), |weights| number(call.arg(weights + key - first)))
+    }
+
     /// The request for the keys of one slot.
-    fn request(&self, call: &Call, keys: &[usize], scores: bool) -> Vec<u8> {
+    pub(super) fn request(&self, call: &Call, keys: &[usize], scores: bool) -> Vec<u8> {
         let first = self.keys.first().copied().unwrap_or_default();
         let (command, scores) = match self.operation {
             Operation::Union => ("ZUNION", scores),
