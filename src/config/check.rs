@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Backend, ClientCertificates, Cluster, Limits, Listen, Secret, Settings};
+use super::{Backend, ClientCertificates, Cluster, Limits, Listen, PubSub, Secret, Settings};
 
 /// A rule over several settings.
 pub(super) struct Check {
@@ -96,6 +96,13 @@ pub(super) const CHECKS: &[Check] = &[
         wrong: |s| {
             let Cluster { refresh_min_interval, refresh_interval, .. } = &s.cluster;
             above(s, refresh_min_interval, ("cluster.refresh_interval", refresh_interval))
+        },
+    },
+    Check {
+        keys: &["pubsub.output_soft", "pubsub.output_hard"],
+        wrong: |s| {
+            let PubSub { output_soft, output_hard, .. } = s.pubsub;
+            above(s, output_soft, ("pubsub.output_hard", output_hard))
         },
     },
     Check {

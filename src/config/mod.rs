@@ -210,6 +210,27 @@ settings! {
         auth_timeout: Duration = seconds(10), Time(Duration::ZERO..=DAY);
     }
 
+    /// Publish and subscribe.
+    pubsub: PubSub {
+        /// What a client's subscriptions do when messages may have been missed, because a node was lost or a
+        /// slot moved.
+        /// resubscribe: they go on, and a metric counts. disconnect: the client is disconnected, so that it
+        /// learns of it.
+        on_loss: OnLoss = OnLoss::Resubscribe, OneOf;
+        /// Carries plain channels over sharded pub/sub, so that a message goes to one shard and not to all
+        /// nodes. Then patterns are refused except for keyspace events, a plain and a shard channel of one
+        /// name are the same, and clients that are connected to nodes take no part in plain channels.
+        sharded: bool = false, Truth;
+        /// Most channels and patterns that one client subscribes to.
+        subscriptions: usize = 100_000, Count(1..=100_000_000);
+        /// Bytes of messages that a subscriber may leave unread before it is disconnected.
+        output_hard: usize = 32 * MIB, Bytes(KIB..=TIB);
+        /// The same when it stays beyond this for longer than `output_soft_time`.
+        output_soft: usize = 8 * MIB, Bytes(KIB..=TIB);
+        /// How long a subscriber may be beyond `output_soft`.
+        output_soft_time: Duration = seconds(60), Time(Duration::ZERO..=DAY);
+    }
+
     /// Threads and their ends.
     runtime: Runtime {
         /// Worker threads; zero means one per available core.
@@ -324,6 +345,21 @@ pub enum Transactions {
 impl Word for Transactions {
     const WORDS: &'static [(&'static str, Self)] =
         &[("refuse", Self::Refuse), ("per-slot", Self::PerSlot), ("best-effort", Self::BestEffort)];
+}
+
+/// What happens to a subscriber that may have missed messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// Its subscriptions go on.
+    #[default]
+    Resubscribe,
+    /// It is disconnected.
+    Disconnect,
+}
+
+impl Word for OnLoss {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("resubscribe", Self::Resubscribe), ("disconnect", Self::Disconnect)];
 }
 
 /// Form of a log line.

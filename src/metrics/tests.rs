@@ -179,6 +179,17 @@ const WORKER_EVENTS: &[Case] = &[
     (|w| w.pending(-2), &[("slotway_pending_requests", -2.0)]),
     (|w| w.acl_denied(), &[("slotway_acl_denials_total", 1.0)]),
     (|w| w.login_failed(), &[("slotway_login_failures_total", 1.0)]),
+    (|w| w.subscriptions(2), &[("slotway_subscriptions", 2.0)]),
+    (|w| w.subscriptions(-1), &[("slotway_subscriptions", -1.0)]),
+    (|w| w.messages_delivered(7), &[("slotway_messages_delivered_total", 7.0)]),
+    (|w| w.subscription_interrupted(), &[("slotway_subscription_gaps_total", 1.0)]),
+    (
+        |w| w.slow_subscriber_rejected(),
+        &[
+            ("slotway_slow_subscribers_total", 1.0),
+            ("slotway_sessions_rejected_total{reason=\"output_limit\"}", 1.0),
+        ],
+    ),
     (|w| w.panicked(), &[("slotway_panics_total", 1.0)]),
 ];
 

@@ -72,6 +72,14 @@ series! {
             "Scripts sent to nodes that did not have them, or might not have.";
         uncertain: Counter = "slotway_uncertain_total",
             "Requests whose node was lost after they were sent and that may not be repeated.";
+        subscriptions: Gauge = "slotway_subscriptions",
+            "Channels and patterns that clients are subscribed to now.";
+        messages_delivered: Counter = "slotway_messages_delivered_total",
+            "Published messages passed on to clients, once for each subscription.";
+        subscription_gaps: Counter = "slotway_subscription_gaps_total",
+            "Channels and patterns of which messages may have been missed, because a node was lost or a slot moved.";
+        slow_subscribers: Counter = "slotway_slow_subscribers_total",
+            "Subscribers disconnected because they left too many messages unread.";
         panics: Counter = "slotway_panics_total",
             "Panics, each of which ended one session.";
     }
@@ -253,6 +261,31 @@ impl WorkerMetrics {
     #[inline]
     pub fn login_failed(&self) {
         self.series.login_failures.add(1);
+    }
+
+    /// The number of subscriptions of clients changed by `delta`.
+    #[inline]
+    pub fn subscriptions(&self, delta: i64) {
+        self.series.subscriptions.add(delta);
+    }
+
+    /// A message was passed on to so many subscriptions.
+    #[inline]
+    pub fn messages_delivered(&self, count: usize) {
+        self.series.messages_delivered.add(count as u64);
+    }
+
+    /// Messages of a channel or a pattern may have been missed.
+    #[inline]
+    pub fn subscription_interrupted(&self) {
+        self.series.subscription_gaps.add(1);
+    }
+
+    /// The gateway closed a subscriber's connection because it read too slowly.
+    #[inline]
+    pub fn slow_subscriber_rejected(&self) {
+        self.session_rejected(Rejection::OutputLimit);
+        self.series.slow_subscribers.add(1);
     }
 
     /// A panic ended a session.
