@@ -8,6 +8,7 @@ mod clock;
 pub mod connect;
 mod driver;
 mod hold;
+mod home;
 mod lease;
 mod node;
 mod outbox;
@@ -17,6 +18,7 @@ mod redirect;
 mod routes;
 mod standing;
 mod stream;
+mod subscription;
 mod upkeep;
 
 use std::cell::RefCell;
@@ -25,9 +27,11 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 pub use clock::{Clock, Micros, micros};
+pub use home::Home;
 pub use lease::{Detour, Lease, LeaseError};
 pub use pool::{Hint, Pool, PoolParts, Reason};
 pub use stream::Stream;
+pub use subscription::{Hearer, Kind, Message, NotSubscribed, Subscriptions, Topic};
 
 use crate::cluster::Slot;
 use crate::resp::Protocol;
@@ -59,6 +63,8 @@ pub struct Terms {
     pub pinned: bool,
     /// It names a script: when the node does not know it, the request is the asker's again.
     pub scripted: bool,
+    /// Without a slot: the node that carries the subscriptions gets it, and not any primary.
+    pub home: bool,
 }
 
 impl Terms {
@@ -72,6 +78,7 @@ impl Terms {
             before: 0,
             pinned: false,
             scripted: false,
+            home: false,
         }
     }
 }
@@ -122,6 +129,12 @@ struct Question {
     hops: u8,
     /// Times it was held.
     tries: u8,
+}
+
+impl Question {
+    fn new(asker: &Rc<dyn Asker>, ticket: Ticket, terms: Terms, now: Micros) -> Self {
+        Self { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 }
+    }
 }
 
 /// A request that is on no pipeline: being redirected, or held.

@@ -16,6 +16,7 @@ use crate::resp::write;
 use super::clock::{Clock, Micros, micros};
 use super::connect::Credentials;
 use super::hold::{Held, Hold};
+use super::home::Home;
 use super::node::Node;
 use super::pipeline::Pipeline;
 use super::redirect::Refusal;
@@ -65,6 +66,8 @@ pub struct PoolParts {
     pub clock: Rc<Clock>,
     /// The worker's read buffer.
     pub scratch: Scratch,
+    /// The node that carries the subscriptions, the same for all workers.
+    pub home: Home,
     /// Asks for a look at the topology; must not block.
     pub hint: Box<dyn Fn(Hint<'_>)>,
 }
@@ -76,6 +79,8 @@ pub struct Pool {
     pub(super) routes: RefCell<Routes>,
     pub(super) hold: RefCell<Hold>,
     pub(super) held: Notify,
+    /// A slot has another owner, or another node is home.
+    pub(super) news: Notify,
     /// Leases in use or kept.
     pub(super) leases: Rc<Cell<usize>>,
     /// Pipelines opened so far.
@@ -92,6 +97,7 @@ impl Pool {
             routes: RefCell::new(Routes::new()),
             hold: RefCell::new(hold),
             held: Notify::new(),
+            news: Notify::new(),
             leases: Rc::default(),
             opened: Cell::new(0),
         })
@@ -129,8 +135,7 @@ impl Pool {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let now = self.parts.clock.now();
-        let question =
-            Question { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 };
+        let question = Question::new(asker, ticket, terms, now);
         match self.pipeline_for(terms) {
             Ok(pipeline) => pipeline.push(question, now, write),
             Err(cause) => {
@@ -150,8 +155,7 @@ impl Pool {
         bytes: Bytes,
     ) {
         let now = self.parts.clock.now();
-        let question =
-            Question { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 };
+        let question = Question::new(asker, ticket, terms, now);
         self.dispatch(Errand { question, bytes });
     }
 
@@ -165,8 +169,7 @@ impl Pool {
     ) {
         let now = self.parts.clock.now();
         let terms = Terms { slot: None, pinned: true, ..terms };
-        let question =
-            Question { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 };
+        let question = Question::new(asker, ticket, terms, now);
         let node = self.node(address);
         self.dispatch_to(&node, Errand { question, bytes }, false);
     }
@@ -202,6 +205,7 @@ impl Pool {
         let changed = self.routes.borrow_mut().adopt(&topology, |address| self.new_node(address));
         *self.topology.borrow_mut() = topology;
         if changed {
+            self.news.notify_one();
             let waiting = self.hold.borrow_mut().take_all();
             self.release(waiting);
         }
@@ -228,6 +232,7 @@ impl Pool {
         let now = self.parts.clock.now();
         let node = match terms.slot {
             Some(slot) => self.routes.borrow().owner(slot).cloned(),
+            None if terms.home => self.home(),
             None => self.routes.borrow_mut().any(|node| node.down(now).is_none()).cloned(),
         };
         self.pipeline_to(&node.ok_or(Cause::NotServed)?, terms.protocol)
@@ -320,6 +325,7 @@ impl Pool {
     pub(super) fn learn(self: &Rc<Self>, slot: Slot, node: &Rc<Node>) {
         let news = self.routes.borrow_mut().learn(slot, node);
         if news {
+            self.news.notify_one();
             (self.parts.hint)(Hint { reason: Reason::Moved, node: &node.address });
             let waiting = self.hold.borrow_mut().take_slot(slot);
             self.release(waiting);

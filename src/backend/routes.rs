@@ -67,6 +67,11 @@ impl Routes {
         self.known.values()
     }
 
+    /// Every node that owns slots.
+    pub(super) fn primaries(&self) -> impl Iterator<Item = &Rc<Node>> {
+        self.owners.iter()
+    }
+
     pub(super) fn owns_slots(&self, node: &Node) -> bool {
         self.owners.iter().any(|owner| std::ptr::eq(Rc::as_ptr(owner), node))
     }

@@ -7,8 +7,9 @@ use crate::config;
 use crate::resp::write;
 
 use super::clock::{Micros, micros};
-use super::connect::{self, Handshake};
+use super::connect::{self, ConnectError, Handshake};
 use super::driver::Driver;
+use super::node::Node;
 use super::pipeline::{Orphan, Pipeline, Waiting};
 use super::pool::{Hint, Pool, Reason};
 use super::{Cause, Question};
@@ -61,21 +62,24 @@ impl Pool {
                 tracing::info!(node = %node.address, reason = %why, pending = pipeline.pending(), "connection ended");
                 Rc::from(format!("{}: {why}", node.address))
             }
-            Err(error) => {
-                let why: Rc<str> = error.to_string().into();
-                node.metrics.set_up(false);
-                node.metrics.connect_failed();
-                self.parts.metrics.connect_failed();
-                let settings = &self.parts.settings;
-                let pause = |failures| backoff(failures, settings);
-                if node.went_down(self.parts.clock.tick(), why.clone(), pause) {
-                    tracing::warn!(node = %node.address, reason = %why, "node cannot be reached");
-                }
-                why
-            }
+            Err(error) => self.unreachable(&node, &error),
         };
         node.close(&pipeline);
         self.lost(&pipeline, &why);
+    }
+
+    /// A node could not be dialled: notes that, and says why in words.
+    pub(super) fn unreachable(&self, node: &Node, error: &ConnectError) -> Rc<str> {
+        let why: Rc<str> = error.to_string().into();
+        node.metrics.set_up(false);
+        node.metrics.connect_failed();
+        self.parts.metrics.connect_failed();
+        let settings = &self.parts.settings;
+        let pause = |failures| backoff(failures, settings);
+        if node.went_down(self.parts.clock.tick(), why.clone(), pause) {
+            tracing::warn!(node = %node.address, reason = %why, "node cannot be reached");
+        }
+        why
     }
 
     /// A connection is gone: what had not been sent, or may be repeated, waits for a better one.

@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Clock, Hint, Pool, PoolParts};
+use crate::backend::{Clock, Hint, Home, Pool, PoolParts};
 use crate::cluster::Topology;
 use crate::metrics::WorkerMetrics;
 use crate::session::{Accepted, Gateway, Inbox, Session, Worker};
@@ -40,6 +40,7 @@ pub(super) struct Workers {
 struct Start {
     gateway: Arc<Gateway>,
     metrics: Arc<WorkerMetrics>,
+    home: Home,
     snapshot: Arc<ArcSwap<Topology>>,
     changes: watch::Receiver<u64>,
     wanted: mpsc::Sender<Wanted>,
@@ -58,6 +59,7 @@ impl Workers {
         wanted: &mpsc::Sender<Wanted>,
     ) -> anyhow::Result<Self> {
         let draining = CancellationToken::new();
+        let home = Home::default();
         let mut posts = Vec::with_capacity(inboxes.len());
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let (sockets, accepted) = mpsc::unbounded_channel();
@@ -66,6 +68,7 @@ impl Workers {
             let start = Start {
                 gateway: gateway.clone(),
                 metrics,
+                home: home.clone(),
                 snapshot: snapshot.clone(),
                 changes: changes.clone(),
                 wanted: wanted.clone(),
@@ -130,6 +133,7 @@ impl Start {
             metrics: self.metrics.clone(),
             clock: clock.clone(),
             scratch: scratch.clone(),
+            home: self.home.clone(),
             hint: hint(self.wanted.clone()),
         });
         let worker =

@@ -1,0 +1,66 @@
+//! The node that carries plain subscriptions and takes what is published.
+//!
+//! It is one for all workers, so that every client of this gateway sees the messages of a channel in one order,
+//! whoever published them, as from one server. Each gateway picks its own, so the load spreads.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use super::node::Node;
+use super::pool::Pool;
+
+/// The home node's address, shared by the workers of a process. Whoever finds it lost puts another in its place.
+#[derive(Clone, Default)]
+pub struct Home(Arc<ArcSwapOption<String>>);
+
+impl Home {
+    /// Puts another node in the place of `old`, unless somebody else was quicker.
+    fn replace(&self, old: &Option<Arc<String>>, new: &str) {
+        self.0.compare_and_swap(old, Some(Arc::new(new.to_owned())));
+    }
+}
+
+impl Pool {
+    /// The home node: the one chosen before, as long as it serves slots and can be reached; else another one.
+    pub(super) fn home(&self) -> Option<Rc<Node>> {
+        let chosen = self.parts.home.0.load_full();
+        let known = chosen.as_deref().and_then(|address| self.primary_at(address));
+        if known.as_ref().is_some_and(|node| self.can_reach(node)) {
+            return known;
+        }
+        let Some(other) = self.random_primary(|node| self.can_reach(node)) else { return known };
+        self.parts.home.replace(&chosen, &other.address);
+        self.news.notify_one();
+        let agreed = self.parts.home.0.load_full();
+        agreed.as_deref().and_then(|address| self.primary_at(address)).or(Some(other))
+    }
+
+    /// The node is not home any more if there is another one that can be.
+    pub(super) fn leave_home(&self, node: &Node) {
+        let chosen = self.parts.home.0.load_full();
+        if chosen.as_deref().is_none_or(|address| **address != *node.address) {
+            return;
+        }
+        let fits = |other: &Node| other.address != node.address && self.can_reach(other);
+        if let Some(other) = self.random_primary(fits) {
+            self.parts.home.replace(&chosen, &other.address);
+            self.news.notify_one();
+        }
+    }
+
+    fn can_reach(&self, node: &Node) -> bool {
+        node.down(self.clock().now()).is_none()
+    }
+
+    fn primary_at(&self, address: &str) -> Option<Rc<Node>> {
+        self.routes.borrow().primaries().find(|node| *node.address == *address).cloned()
+    }
+
+    fn random_primary(&self, fits: impl Fn(&Node) -> bool) -> Option<Rc<Node>> {
+        let routes = self.routes.borrow();
+        let fitting: Vec<&Rc<Node>> = routes.primaries().filter(|node| fits(node)).collect();
+        fastrand::choice(fitting).cloned()
+    }
+}
