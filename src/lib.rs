@@ -60,7 +60,10 @@
 //!   sent again. A connection lost after the first byte was written means that nobody knows: reads are sent
 //!   again, everything else is answered `UNCERTAIN` (`backend::Pool::lost`).
 //! * **A shared connection carries no state**: no SELECT, WATCH or subscription ever goes down a pipeline, and
-//!   ASKING is written together with the request it covers.
+//!   ASKING is written together with the request it covers. Subscriptions have connections of their own
+//!   (`backend::subscription`), one for each worker and node.
+//! * **A message counts from one node at a time**, so none is heard twice; a topic that moves is there before it
+//!   is left (`backend::subscription::topics`).
 //! * **Nothing is allocated for what is announced**, only for what has arrived.
 //! * **Every loop that can hog a worker is bounded** (`ROUNDS`), and then yields.
 //! * **A transaction runs whole in each slot, or not at all there**, and when the gateway cannot be sure that a
@@ -72,7 +75,8 @@
 //!
 //! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
 //! workers); the commands that are known (control to workers, a snapshot); "look at the topology" (worker to
-//! control, bounded); questions about clients and scripts (worker to worker, bounded); what CLIENT PAUSE and MONITOR
+//! control, bounded); questions about clients and scripts (worker to worker, bounded); how many listen to which
+//! channel (worker to worker, bounded), and which node is home to them (one `ArcSwap`); what CLIENT PAUSE and MONITOR
 //! want of every request (`session::scrutiny`, one counter to look at); metrics (atomics with one writer each);
 //! the word to drain; the replies of a large computation over slots (worker to a thread for it, and the result
 //! back). No locks on the request path, no global state.

@@ -31,6 +31,8 @@ pub enum Plan {
     Steps,
     /// MULTI, EXEC and their like: the session's own.
     Transaction,
+    /// Publish, or subscribe.
+    PubSub,
     /// The gateway answers.
     Local,
 }
@@ -88,7 +90,7 @@ pub fn plan(
         Class::Refused => Err(spec.refused().into()),
         Class::AllMasters | Class::AllNodes | Class::Cursor => Ok(Plan::Steps),
         Class::Transaction => Ok(Plan::Transaction),
-        Class::PubSub => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::PubSub => Ok(Plan::PubSub),
     }
 }
 

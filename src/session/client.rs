@@ -9,6 +9,7 @@ use crate::backend::Micros;
 use crate::command::CommandSpec;
 use crate::resp::Protocol;
 
+use super::pubsub::Tally;
 use super::replies::{End, Replies};
 use super::socket::Ends;
 use super::worker::Worker;
@@ -30,9 +31,19 @@ pub struct Client {
     /// Name of the row of its latest request; empty before the first one.
     command: Cell<&'static str>,
     pub(super) replies: Rc<Replies>,
+    /// How many channels and patterns it listens to.
+    pub(super) subscriptions: Cell<Tally>,
+    /// It listens, or has just published: its next request is looked at for that.
+    pub(super) is_special: Cell<bool>,
 }
 
 impl Client {
+    /// It listens to so many from now on.
+    pub(super) fn subscribes(&self, tally: Tally) {
+        self.subscriptions.set(tally);
+        self.is_special.set(true);
+    }
+
     /// Lets the session's task look at its state.
     pub(super) fn wake(&self) {
         self.replies.wake();
@@ -60,6 +71,8 @@ impl Client {
             library_version: RefCell::default(),
             command: Cell::default(),
             replies,
+            subscriptions: Cell::default(),
+            is_special: Cell::default(),
         })
     }
 
@@ -87,6 +100,7 @@ impl Client {
             library: self.library.borrow().clone(),
             library_version: self.library_version.borrow().clone(),
             command: self.command.get(),
+            subscriptions: self.subscriptions.get(),
             waiting: (requests, bytes),
         })
     }
@@ -106,6 +120,7 @@ pub(super) struct Portrait {
     pub(super) library: String,
     pub(super) library_version: String,
     pub(super) command: &'static str,
+    pub(super) subscriptions: Tally,
     /// Replies and bytes that wait to leave.
     pub(super) waiting: (usize, usize),
 }
@@ -115,7 +130,10 @@ impl fmt::Display for Portrait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, ends: Ends { client, local }, age, idle, name, .. } = self;
         write!(f, "id={id} addr={client} laddr={local} fd=0 name={name}")?;
-        write!(f, " age={age} idle={idle} flags=N db=0 sub=0 psub=0 ssub=0 multi=-1")?;
+        let Tally { channels, patterns, shards } = self.subscriptions;
+        let flags = if self.subscriptions.total() > 0 { "P" } else { "N" };
+        write!(f, " age={age} idle={idle} flags={flags} db=0")?;
+        write!(f, " sub={channels} psub={patterns} ssub={shards} multi=-1")?;
         f.write_str(" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0")?;
         let (replies, bytes) = self.waiting;
         write!(f, " oll={replies} omem={bytes} tot-mem={bytes} events=r")?;
@@ -152,6 +170,7 @@ pub(super) mod tests {
             library: String::new(),
             library_version: String::new(),
             command: "",
+            subscriptions: Tally::default(),
             waiting: (0, 0),
         }
     }
@@ -171,12 +190,15 @@ pub(super) mod tests {
             library: "redis-py".to_owned(),
             library_version: "8.0.0".to_owned(),
             command: "CLIENT LIST",
+            subscriptions: Tally { channels: 1, patterns: 2, shards: 3 },
             waiting: (3, 90),
             ..portrait(8)
         };
         let line = named.to_string();
         for field in [
             " name=worker-1 ",
+            " flags=P ",
+            " sub=1 psub=2 ssub=3 ",
             " oll=3 omem=90 ",
             " cmd=client|list ",
             " resp=3 lib-name=redis-py lib-ver=8.0.0",

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_local;
 
 use super::local::Selection;
+use super::pubsub::{Desk, desks};
 use super::scripts::Digest;
 use super::worker::Worker;
 
@@ -25,6 +27,8 @@ pub struct Colleagues {
 /// Where one worker's questions come in.
 pub struct Inbox {
     questions: mpsc::Receiver<Question>,
+    /// Where the workers tell each other who listens to what.
+    desk: Desk,
 }
 
 /// What is to be done with the clients that are meant.
@@ -55,7 +59,10 @@ impl Colleagues {
     pub fn new(workers: usize) -> (Self, Vec<Inbox>) {
         let (inboxes, questions): (_, Vec<_>) =
             (0..workers).map(|_| mpsc::channel(WAITING)).unzip();
-        let takers = questions.into_iter().map(|questions| Inbox { questions });
+        let takers = questions
+            .into_iter()
+            .zip(desks(workers))
+            .map(|(questions, desk)| Inbox { questions, desk });
         (Self { inboxes }, takers.collect())
     }
 
@@ -104,6 +111,7 @@ impl Colleagues {
 impl Inbox {
     /// Answers for as long as the worker lives.
     pub async fn answer(mut self, worker: Rc<Worker>) {
+        spawn_local(worker.rooms.census.clone().keep(self.desk));
         while let Some(question) = self.questions.recv().await {
             // Who asked may be gone by the time of the answer.
             match question {

@@ -13,6 +13,7 @@ use crate::resp::{ParseError, Protocol, write};
 
 use super::client::Client;
 use super::places::About;
+use super::pubsub::{Destination, Subscribed};
 use super::replies::{End, Replies};
 use super::scrutiny::Monitoring;
 use super::socket::{Ends, Writer};
@@ -66,6 +67,10 @@ pub(super) struct Conversation {
     pub(super) rests: bool,
     /// It sees the requests of all clients.
     pub(super) monitoring: Option<Monitoring>,
+    /// What it listens to.
+    pub(super) subscribed: Rc<Subscribed>,
+    /// Where the latest messages that it published went, as long as nothing else followed them.
+    pub(super) publishing: Option<Destination>,
     /// The slot table's version under which the requests under way were routed.
     routed: u64,
 }
@@ -75,7 +80,7 @@ impl Conversation {
         let (flusher, metrics, clock) =
             (worker.flusher.clone(), worker.metrics.clone(), worker.clock.clone());
         let settings = &worker.gateway.settings;
-        let replies = Replies::new(socket, flusher, metrics, clock, &settings.limits);
+        let replies = Replies::new(socket, flusher, metrics, clock, settings);
         let open = settings.auth.password.is_empty();
         let client = Client::new(&worker, ends, open, replies.clone());
         let listed = Cell::new(Some(worker.clients.borrow_mut().insert(client.clone())));
@@ -83,6 +88,7 @@ impl Conversation {
         let asker: Rc<dyn Asker> = replies.clone();
         Self {
             worker,
+            subscribed: Subscribed::new(client.clone()),
             client,
             replies,
             asker,
@@ -93,6 +99,7 @@ impl Conversation {
             aside: RefCell::default(),
             rests: false,
             monitoring: None,
+            publishing: None,
             routed: 0,
         }
     }
@@ -201,6 +208,11 @@ impl Conversation {
         self.client.authenticated.get()
     }
 
+    /// Whether only requests about subscriptions are allowed now.
+    pub(super) fn is_subscriber(&self) -> bool {
+        self.protocol == Protocol::Resp2 && self.client.subscriptions.get().total() > 0
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.worker.is_draining()
     }
@@ -233,6 +245,7 @@ impl Conversation {
 
     /// Nothing more is written to the client, and nobody needs to know of it.
     pub(super) fn shut_down(&self) {
+        self.subscribed.close();
         self.replies.shut_down();
         self.unlist();
     }
@@ -258,6 +271,7 @@ impl Conversation {
 
 impl Drop for Conversation {
     fn drop(&mut self) {
+        self.subscribed.close();
         self.unlist();
         self.worker.metrics.session_closed();
     }

@@ -14,6 +14,7 @@ mod known;
 mod local;
 mod outgoing;
 mod places;
+mod pubsub;
 mod replies;
 mod scripts;
 mod scrutiny;

@@ -18,6 +18,8 @@ pub(super) struct Outgoing {
     socket: Writer,
     bytes: Vec<u8>,
     written: usize,
+    /// Messages that wait for the end of the reply that has left in part.
+    pushes: Vec<u8>,
     /// The socket took no more: the session's task waits for it.
     blocked: bool,
     /// The client takes nothing any more.
@@ -27,11 +29,16 @@ pub(super) struct Outgoing {
 
 impl Outgoing {
     pub(super) fn new(socket: Writer, metrics: Arc<WorkerMetrics>) -> Self {
-        Self { socket, bytes: Vec::new(), written: 0, blocked: false, gone: false, metrics }
+        let (bytes, pushes) = (Vec::new(), Vec::new());
+        Self { socket, bytes, written: 0, pushes, blocked: false, gone: false, metrics }
     }
 
     /// Bytes that wait.
     pub(super) fn waiting(&self) -> usize {
+        self.unwritten() + self.pushes.len()
+    }
+
+    fn unwritten(&self) -> usize {
         self.bytes.len() - self.written
     }
 
@@ -67,16 +74,40 @@ impl Outgoing {
         if self.gone {
             return;
         }
-        if self.written > KEEP {
+        self.make_room();
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Appends a message in two pieces. In the middle of a reply it waits for [`Outgoing::end_of_reply`].
+    pub(super) fn push(&mut self, head: &[u8], tail: &[u8], in_reply: bool) {
+        if self.gone {
+            return;
+        }
+        self.make_room();
+        let place = if in_reply { &mut self.pushes } else { &mut self.bytes };
+        place.extend_from_slice(head);
+        place.extend_from_slice(tail);
+    }
+
+    /// A reply has been appended to its end: messages that came meanwhile follow it.
+    pub(super) fn end_of_reply(&mut self) {
+        if !self.pushes.is_empty() {
+            let pushes = std::mem::take(&mut self.pushes);
+            self.bytes.extend_from_slice(&pushes);
+        }
+    }
+
+    /// Takes away what has been written, once it is most of what is there: so a byte is moved once at most.
+    fn make_room(&mut self) {
+        if self.written > KEEP && self.written > self.bytes.len() / 2 {
             self.bytes.drain(..self.written);
             self.written = 0;
         }
-        self.bytes.extend_from_slice(bytes);
     }
 
     /// Writes what the socket takes.
     pub(super) fn flush(&mut self) {
-        while self.waiting() > 0 && !self.blocked && !self.gone {
+        while self.unwritten() > 0 && !self.blocked && !self.gone {
             match self.socket.try_write(self.bytes.get(self.written..).unwrap_or_default()) {
                 Ok(count) => self.advance(count),
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => self.blocked = true,
@@ -94,7 +125,7 @@ impl Outgoing {
                 Ok(count) if count > 0 || rest.is_empty() => self.advance(count),
                 _ => self.gone = true,
             }
-            self.blocked = self.waiting() > 0 || self.socket.is_behind();
+            self.blocked = self.unwritten() > 0 || self.socket.is_behind();
         }
         Poll::Ready(())
     }

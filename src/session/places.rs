@@ -108,6 +108,11 @@ impl Places {
         self.unsettled
     }
 
+    /// Whether the first reply has left in part.
+    pub(super) fn is_streaming(&self) -> bool {
+        self.streaming
+    }
+
     /// Bytes of replies that wait for earlier ones.
     pub(super) fn waiting_bytes(&self) -> usize {
         self.waiting_bytes
@@ -273,6 +278,7 @@ impl Places {
     fn next_place(&mut self, exit: &mut Exit<'_>) {
         self.streaming = false;
         self.streamed = 0;
+        exit.outgoing.end_of_reply();
         self.ring.pop_front();
         self.first = self.first.wrapping_add(1);
         while let Some(place) = self.ring.front_mut() {

@@ -13,13 +13,14 @@ use bytes::Bytes;
 
 use crate::backend::{Asker, Clock, LARGE, Terms, Ticket};
 use crate::cluster::Slot;
-use crate::config::Limits;
+use crate::config::Settings;
 use crate::merge::Merge;
 use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
 
 use super::flusher::Flusher;
 use super::outgoing::Outgoing;
 use super::places::{About, Content, Exit, Places, Rewrite};
+use super::pubsub::Patience;
 use super::socket::Writer;
 
 /// Requests under way of a client of whose replies nothing is known yet. It may have more as soon as they
@@ -76,6 +77,7 @@ pub(super) struct Replies {
     clock: Rc<Clock>,
     /// Most bytes that may wait for the client.
     limit: usize,
+    patience: Patience,
 }
 
 impl Replies {
@@ -84,11 +86,11 @@ impl Replies {
         flusher: Rc<Flusher>,
         metrics: Arc<WorkerMetrics>,
         clock: Rc<Clock>,
-        limits: &Limits,
+        settings: &Settings,
     ) -> Rc<Self> {
         let state = State {
             outgoing: Outgoing::new(socket, metrics.clone()),
-            places: Places::new(limits.inflight_bytes / CAREFUL),
+            places: Places::new(settings.limits.inflight_bytes / CAREFUL),
             queued: false,
             postponed: false,
             watched: false,
@@ -105,7 +107,8 @@ impl Replies {
             flusher,
             metrics,
             clock,
-            limit: limits.output_hard,
+            limit: settings.limits.output_hard,
+            patience: Patience::of(&settings.pubsub),
         })
     }
 
@@ -126,6 +129,29 @@ impl Replies {
         let outcome = if first == Some(b'-') { Outcome::Refused } else { Outcome::Ok };
         self.metrics.request_settled(family, outcome, 0);
         self.touched(&mut state);
+    }
+
+    /// A message that answers no request, in two pieces: it leaves at once, though not within a reply.
+    pub(super) fn push(&self, head: &[u8], tail: &[u8]) {
+        let mut state = self.state.borrow_mut();
+        if state.end.is_none() {
+            let in_reply = state.places.is_streaming();
+            state.outgoing.push(head, tail, in_reply);
+            self.touched(&mut state);
+        }
+        drop(state);
+        self.expect_reader();
+    }
+
+    /// Ends the session of a subscriber that has not read enough for too long.
+    pub(super) fn expect_reader(&self) {
+        let mut state = self.state.borrow_mut();
+        let waiting = state.outgoing.waiting() + state.places.waiting_bytes();
+        if self.patience.ends(waiting, self.clock.now()) && state.end.is_none() {
+            self.metrics.slow_subscriber_rejected();
+            state.end = Some(End::OutputLimit);
+            self.touched(&mut state);
+        }
     }
 
     /// Makes a place for the reply of a request that is about to be sent.

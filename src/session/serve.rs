@@ -17,7 +17,7 @@ use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::local;
 use super::places::About;
-use super::{steps, transaction};
+use super::{pubsub, steps, transaction};
 
 impl Conversation {
     /// Serves one request; its reply, from here or from a node, leaves at its place in the order.
@@ -63,6 +63,11 @@ impl Conversation {
         if self.transaction.is_open() {
             return transaction::take(self, spec, &request);
         }
+        if self.client.is_special.get()
+            && let Some(flow) = pubsub::before(self, spec)
+        {
+            return flow;
+        }
         let plan = plan(spec, &request, self.worker.reach, &mut self.worker.positions.borrow_mut());
         match plan {
             Ok(Plan::Forward { slot, .. }) if self.replies.is_delicate(slot) => return Flow::Wait,
@@ -84,6 +89,7 @@ impl Conversation {
             }
             Ok(Plan::Steps) => return steps::begin(self, spec, &request),
             Ok(Plan::Transaction) => return transaction::control(self, spec, &request),
+            Ok(Plan::PubSub) => return pubsub::serve(self, spec, &request),
             Ok(Plan::Local) => return local::answer(self, spec, &request),
             Err(error) => return self.fail(family(spec), error.to_string()),
         }
@@ -121,7 +127,7 @@ impl Conversation {
         split.parts().iter().any(|part| self.replies.is_delicate(part.slot))
     }
 
-    fn about(&self, spec: &CommandSpec, request: &Request<'_>) -> About {
+    pub(super) fn about(&self, spec: &CommandSpec, request: &Request<'_>) -> About {
         About { family: family(spec), muted: self.is_muted(), size: request.frame().len() }
     }
 

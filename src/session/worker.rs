@@ -11,7 +11,7 @@ use slab::Slab;
 use tokio::sync::Semaphore;
 
 use crate::backend::connect::Credentials;
-use crate::backend::{Clock, Pool, Scratch, micros};
+use crate::backend::{Clock, Pool, Scratch, Subscriptions, micros};
 use crate::cluster::{Software, Tags, Topology};
 use crate::command::{Commands, Cross};
 use crate::config::{CrossSlot, Limits, Present, Routing, Settings};
@@ -23,6 +23,7 @@ use super::client::Client;
 use super::colleagues::Colleagues;
 use super::flusher::Flusher;
 use super::known::Known;
+use super::pubsub::Rooms;
 use super::scripts::Scripts;
 use super::scrutiny::Scrutiny;
 use super::steps::{Account, Acquaintances, Shapes};
@@ -161,6 +162,7 @@ pub struct Worker {
     pub scratch: Scratch,
     /// Who writes to its clients.
     pub flusher: Rc<Flusher>,
+    pub(super) rooms: Rc<Rooms>,
     commands: RefCell<Cache<Arc<ArcSwap<Commands>>, Arc<Commands>>>,
     pub(super) clients: RefCell<Slab<Rc<Client>>>,
     pub(super) scripts: Scripts,
@@ -206,6 +208,8 @@ impl Worker {
         let gathered = Account::new(routing.gathered_bytes_all);
         let scripts = Scripts::new(routing.script_bytes / gateway.colleagues.count().max(1));
         let commands = RefCell::new(Cache::new(gateway.known.current()));
+        let upstream = Subscriptions::new(pool.clone());
+        let rooms = Rooms::new(upstream, metrics.clone(), &gateway.settings.pubsub);
         Rc::new(Self {
             gateway,
             pool,
@@ -213,6 +217,7 @@ impl Worker {
             clock,
             scratch,
             flusher: Rc::default(),
+            rooms,
             commands,
             clients: RefCell::default(),
             scripts,
@@ -283,6 +288,9 @@ impl Worker {
                 {
                     self.metrics.session_rejected(Rejection::AuthTimeout);
                     client.kill();
+                } else if client.subscriptions.get().total() > 0 {
+                    // It may listen in silence as long as it likes, if it reads.
+                    client.replies.expect_reader();
                 } else if idle > 0 && silent > idle && client.replies.is_drained() {
                     self.metrics.session_rejected(Rejection::Idle);
                     client.kill();

@@ -11,7 +11,6 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio_util::io::poll_read_buf;
 
@@ -20,6 +19,7 @@ use crate::resp::{ReplyScanner, write};
 use super::super::clock::Micros;
 use super::super::node::Node;
 use super::super::pipeline::Ended;
+use super::super::stream::Stream;
 use super::frame::Push;
 use super::hub::Subscriptions;
 use super::topics::{FeedId, Order};
@@ -147,7 +147,7 @@ impl Feed {
 pub(super) struct Carrier {
     hub: Rc<Subscriptions>,
     feed: Rc<Feed>,
-    stream: TcpStream,
+    stream: Stream,
     scanner: ReplyScanner,
     /// Bytes read and not handed out.
     input: BytesMut,
@@ -169,7 +169,7 @@ impl Future for Carrier {
 }
 
 impl Carrier {
-    pub(super) fn new(hub: Rc<Subscriptions>, feed: Rc<Feed>, stream: TcpStream) -> Self {
+    pub(super) fn new(hub: Rc<Subscriptions>, feed: Rc<Feed>, stream: Stream) -> Self {
         Self { hub, feed, stream, scanner: ReplyScanner::new(), input: BytesMut::new() }
     }
 
@@ -202,7 +202,11 @@ impl Carrier {
                 Poll::Pending => break,
             }
         }
-        Ok(())
+        // Encrypted bytes may still wait in the stream; a plain one has nothing to flush.
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(error.to_string().into()),
+            _ => Ok(()),
+        }
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Ended>> {

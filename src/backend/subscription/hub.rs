@@ -257,7 +257,7 @@ impl Subscriptions {
     async fn carry(self: Rc<Self>, feed: Rc<Feed>) {
         let handshake = Handshake {
             protocol: Protocol::Resp3,
-            credentials: self.pool.credentials.clone(),
+            credentials: self.pool.credentials(),
             readonly: false,
             timeout: self.pool.parts.settings.connect_timeout,
         };

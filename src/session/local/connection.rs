@@ -74,6 +74,7 @@ pub(super) fn select(
 /// `RESET`: as if the client had just connected.
 pub(super) fn reset(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     conversation.end_transaction();
+    conversation.subscribed.clear();
     conversation.speak(Protocol::Resp2);
     conversation.wanted = Wanted::All;
     conversation.monitoring = None;

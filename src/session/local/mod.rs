@@ -17,6 +17,7 @@ use crate::resp::{Request, write};
 use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::info;
+use super::pubsub;
 use super::scrutiny::Monitoring;
 
 use error::Refused;
@@ -54,6 +55,7 @@ fn plain(
     let argument = request.arg(1).unwrap_or_default();
     Ok(match &*spec.name {
         "PING" if request.len() > 2 => return Err(Refused::arity(spec)),
+        "PING" if conversation.is_subscriber() => pubsub::pong(conversation, spec, argument),
         "PING" if request.len() == 1 => {
             conversation.answer(family, |out| write::simple(out, "PONG"))
         }

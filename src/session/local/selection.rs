@@ -21,11 +21,12 @@ pub(in crate::session) struct Selection {
     except: Option<u64>,
 }
 
-/// What a client may be to a server. To the gateway all of them are normal.
+/// What a client may be to a server. To the gateway none is a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Normal,
-    Other,
+    PubSub,
+    Server,
 }
 
 /// What is known after reading one filter.
@@ -102,7 +103,7 @@ impl Selection {
         };
         self.except != Some(client.id)
             && self.ids.as_ref().is_none_or(|ids| ids.binary_search(&client.id).is_ok())
-            && self.kind.is_none_or(|kind| kind == Kind::Normal)
+            && self.kind.is_none_or(|kind| kind == Kind::of(client))
             && self.age.is_none_or(|age| client.age >= age)
             && at(&self.address, &client.ends.client)
             && at(&self.local_address, &client.ends.local)
@@ -136,12 +137,19 @@ impl Filter {
 }
 
 impl Kind {
+    fn of(client: &Portrait) -> Self {
+        if client.subscriptions.total() > 0 { Self::PubSub } else { Self::Normal }
+    }
+
     fn read(word: &[u8]) -> Result<Self, Refused> {
         if is(word, "normal") {
             return Ok(Self::Normal);
         }
-        let known = ["master", "slave", "replica", "pubsub"].iter().any(|kind| is(word, kind));
-        if known { Ok(Self::Other) } else { Err(Refused::ClientType(shown(word))) }
+        if is(word, "pubsub") {
+            return Ok(Self::PubSub);
+        }
+        let known = ["master", "slave", "replica"].iter().any(|kind| is(word, kind));
+        if known { Ok(Self::Server) } else { Err(Refused::ClientType(shown(word))) }
     }
 }
 
@@ -167,6 +175,7 @@ fn positive(text: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::super::super::client::tests::portrait;
+    use super::super::super::pubsub::Tally;
     use super::*;
 
     fn words(line: &str) -> impl Iterator<Item = &[u8]> {
@@ -227,6 +236,18 @@ mod tests {
         for (line, expected) in table {
             let found = Selection::to_kill(words(line)).map(|(one, skip)| (meant(&one), skip));
             assert_eq!(found, expected.map(|(ids, skip)| (ids.to_vec(), skip)), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn subscribers_are_not_normal() {
+        let subscriptions = Tally { channels: 0, patterns: 1, shards: 0 };
+        let subscriber = Portrait { subscriptions, ..portrait(1) };
+        for (line, expected) in
+            [("TYPE pubsub", true), ("TYPE normal", false), ("TYPE slave", false)]
+        {
+            let selection = Selection::to_list(words(line)).unwrap();
+            assert_eq!(selection.holds(&subscriber), expected, "{line}");
         }
     }
 

@@ -24,6 +24,7 @@ mod narrow;
 mod newcomers;
 mod pass;
 mod primaries;
+mod pubsub;
 mod ranges;
 mod rename;
 mod scan;
@@ -121,6 +122,7 @@ async fn perform(steps: &Steps, call: &Call) -> Outcome {
         Class::Block if !call.spec().blocks(&call.request()) => streams::perform(steps, call).await,
         Class::Script => library::perform(steps, call).await,
         Class::Cursor if call.spec().name == "SCAN" => scan::perform(steps, call).await,
+        Class::PubSub => pubsub::perform(steps, call).await,
         _ => Err(Stop::Unsupported(call.spec().wire_name())),
     }
 }

@@ -1,0 +1,104 @@
+//! What one client is subscribed to.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::backend::Kind;
+
+use super::super::client::Client;
+use super::rooms::Seat;
+
+/// How many subscriptions of each kind a client has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::session) struct Tally {
+    pub(in crate::session) channels: usize,
+    pub(in crate::session) patterns: usize,
+    pub(in crate::session) shards: usize,
+}
+
+impl Tally {
+    pub(in crate::session) fn total(self) -> usize {
+        self.channels + self.patterns + self.shards
+    }
+
+    /// The number that a confirmation shows: channels and patterns are counted together.
+    pub(super) fn shown(self, kind: Kind) -> usize {
+        match kind {
+            Kind::Channel | Kind::Pattern => self.channels + self.patterns,
+            Kind::Shard => self.shards,
+        }
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut usize {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+            Kind::Shard => &mut self.shards,
+        }
+    }
+}
+
+type Seats = HashMap<Arc<[u8]>, Seat, foldhash::fast::RandomState>;
+
+/// A client's subscriptions. They end with its session at the latest.
+pub(in crate::session) struct Subscribed {
+    client: Rc<Client>,
+    seats: RefCell<[Seats; Kind::COUNT]>,
+    /// The session has ended.
+    closed: Cell<bool>,
+}
+
+impl Subscribed {
+    pub(in crate::session) fn new(client: Rc<Client>) -> Rc<Self> {
+        Rc::new(Self { client, seats: RefCell::default(), closed: Cell::new(false) })
+    }
+
+    pub(super) fn has(&self, kind: Kind, name: &[u8]) -> bool {
+        let seats = self.seats.borrow();
+        seats.get(kind as usize).is_some_and(|seats| seats.contains_key(name))
+    }
+
+    /// Everything of this kind.
+    pub(super) fn names(&self, kind: Kind) -> Vec<Arc<[u8]>> {
+        let seats = self.seats.borrow();
+        seats.get(kind as usize).map_or(Vec::new(), |seats| seats.keys().cloned().collect())
+    }
+
+    /// The client listens from now on, unless its session has ended.
+    #[expect(clippy::indexing_slicing, reason = "there are as many maps as kinds")]
+    pub(super) fn add(&self, mut seat: Seat) {
+        if self.closed.get() {
+            return;
+        }
+        seat.sit(&self.client);
+        let (kind, mut tally) = (seat.kind(), self.client.subscriptions.get());
+        *tally.of(kind) += 1;
+        self.seats.borrow_mut()[kind as usize].insert(seat.name().clone(), seat);
+        self.client.subscribes(tally);
+    }
+
+    /// The client does not listen any more. Returns the seat, which may be the last in its room.
+    pub(super) fn remove(&self, kind: Kind, name: &[u8]) -> Option<Seat> {
+        let seat = self.seats.borrow_mut().get_mut(kind as usize)?.remove(name)?;
+        let mut tally = self.client.subscriptions.get();
+        let count = tally.of(kind);
+        *count = count.saturating_sub(1);
+        self.client.subscribes(tally);
+        Some(seat)
+    }
+
+    /// Ends all subscriptions.
+    pub(in crate::session) fn clear(&self) {
+        let seats = std::mem::take(&mut *self.seats.borrow_mut());
+        self.client.subscribes(Tally::default());
+        drop(seats);
+    }
+
+    /// The session has ended.
+    pub(in crate::session) fn close(&self) {
+        self.closed.set(true);
+        self.clear();
+    }
+}
