@@ -31,6 +31,7 @@ mod order;
 mod oversight;
 mod presentation;
 mod protocol;
+mod pubsub;
 mod redirect;
 mod scan;
 mod scripts;
