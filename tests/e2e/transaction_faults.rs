@@ -509,10 +509,18 @@ fn a_transaction_is_bounded() {
         .start();
     let mut client = gateway.client();
     let half = format!("SET bounded {}", "x".repeat(40_000));
-    let too_large = "-ERR the transaction is larger than limits.request_bytes";
+    let too_large = "-ERR the transaction is larger than the gateway allows (limits.request_bytes)";
     let aborted = ABORTED.trim_end();
     let replies = say(&mut client, &["MULTI", &half, &half, &half, "EXEC", "GET bounded"]);
     assert_eq!(replies, ["+OK", "+QUEUED", too_large, "+QUEUED", aborted, "$-1"]);
+    let mut pings = vec!["PING"; 10_003];
+    pings[0] = "MULTI";
+    pings[10_002] = "EXEC";
+    let room = Gateway::before(Cluster::shared()).start();
+    assert_eq!(say(&mut room.client(), &pings)[10_000..], ["+QUEUED", too_large, aborted]);
+    pings.remove(1);
+    let replies = room.client().pipeline(&pings).pop().unwrap().items();
+    assert_eq!(replies.len(), 10_000);
     let watch = format!("WATCH {}", "x".repeat(40_000));
     assert_eq!(say(&mut client, &[&watch, &watch, "UNWATCH"]), ["+OK", too_large, "+OK"]);
 }

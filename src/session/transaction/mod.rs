@@ -14,8 +14,10 @@ use std::rc::Rc;
 
 use tokio::task::spawn_local;
 
-use crate::cluster::Slot;
-use crate::command::{Availability, Class, CommandError, CommandSpec, Cross, InMulti, Retry};
+use crate::cluster::{Slot, Version};
+use crate::command::{
+    Availability, Class, CommandError, CommandSpec, Cross, InMulti, KeyError, Retry,
+};
 use crate::config::Transactions;
 use crate::metrics::Family;
 use crate::resp::{Request, write};
@@ -30,6 +32,12 @@ use queue::{Entry, Keys, Queue, Reach};
 use splice::Running;
 use watch::Watching;
 
+/// Commands of one transaction that the gateway answers: it does so in one turn, while others wait.
+const MOST_HERE: usize = 10_000;
+
+const TOO_LARGE: &str =
+    "ERR the transaction is larger than the gateway allows (limits.request_bytes)";
+const NOT_ALLOWED: &str = "ERR Command not allowed inside a transaction";
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// Where a session stands between MULTI and EXEC, and what it watches.
@@ -170,9 +178,7 @@ pub(super) fn take(
         InMulti::Refuse if spec.default == Availability::Off => {
             conversation.reject(spec, spec.refused().line())
         }
-        InMulti::Refuse | InMulti::ServerError => {
-            conversation.reject(spec, "ERR Command not allowed inside a transaction")
-        }
+        InMulti::Refuse | InMulti::ServerError => conversation.reject(spec, NOT_ALLOWED),
     }
 }
 
@@ -187,9 +193,12 @@ fn reach(conversation: &Conversation, watched: &[Slot]) -> Reach {
     }
 }
 
-/// Valkey counts it as a mistake that spoils the transaction, Redis does not.
+/// Valkey counts it as a mistake that spoils the transaction from this version on; Redis does not.
+const SPOILS_SINCE: Version = Version::new(8, 0, 0);
+
 fn misplaced(conversation: &mut Conversation, spec: &CommandSpec, text: &str) -> Flow {
-    if conversation.worker.gateway.software().name() == "valkey" {
+    let software = conversation.worker.gateway.software();
+    if software.name() == "valkey" && software.version() >= SPOILS_SINCE {
         return conversation.reject(spec, text);
     }
     conversation.fail(family(spec), text)
@@ -197,8 +206,9 @@ fn misplaced(conversation: &mut Conversation, spec: &CommandSpec, text: &str) ->
 
 /// Collects a command for a node.
 fn collect(conversation: &mut Conversation, spec: &CommandSpec, request: &Request<'_>) -> Flow {
-    let Ok(keys) = keys(conversation, spec, request) else {
-        return conversation.reject(spec, CROSSSLOT);
+    let keys = match keys(conversation, spec, request) {
+        Ok(keys) => keys,
+        Err(text) => return conversation.reject(spec, text),
     };
     let entry = Entry {
         keys,
@@ -248,7 +258,7 @@ fn collect_here(
 ) -> Flow {
     let most = limit(conversation);
     if let State::Open(queue) = &mut conversation.transaction.state {
-        if queue.size_with(request.frame()) > most {
+        if queue.size_with(request.frame()) > most || queue.here() >= MOST_HERE {
             return conversation.reject(spec, TOO_LARGE);
         }
         queue.push_here(request.frame());
@@ -256,31 +266,31 @@ fn collect_here(
     queued(conversation, spec)
 }
 
-const TOO_LARGE: &str = "ERR the transaction is larger than limits.request_bytes";
-
 /// A transaction is sent as one request. Its length has to fit into 32 bits, and some room is left for what goes
 /// round the commands.
 fn limit(conversation: &Conversation) -> usize {
     conversation.worker.limits.request_bytes.min(u32::MAX as usize / 2)
 }
 
-/// The request's keys, if it has any. An error: they stand in several slots.
+/// The request's keys, if it has any. An error: they stand in several slots, or nobody here can tell where.
 fn keys<'a>(
     conversation: &Conversation,
     spec: &CommandSpec,
     request: &Request<'a>,
-) -> Result<Option<Keys<'a>>, ()> {
+) -> Result<Option<Keys<'a>>, &'static str> {
     let positions = &mut *conversation.worker.positions.borrow_mut();
-    if spec.keys.positions(request, positions).is_err() {
+    match spec.keys.positions(request, positions) {
+        Ok(()) => {}
+        Err(KeyError::Unknown) => return Err(NOT_ALLOWED),
         // Any node gives the server's own error, at its place in EXEC's array.
-        return Ok(None);
+        Err(KeyError::Count) => return Ok(None),
     }
     let mut all = positions.iter().filter_map(|&at| request.arg(at as usize));
     let Some(first) = all.next() else { return Ok(None) };
     let mut keys = Keys { slot: Slot::of(first), first, several: false };
     for key in all {
         if Slot::of(key) != keys.slot {
-            return Err(());
+            return Err(CROSSSLOT);
         }
         keys.several |= key != first;
     }

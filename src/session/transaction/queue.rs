@@ -253,6 +253,11 @@ impl Queue {
         self.turns.push(Turn::Here);
     }
 
+    /// How many commands the gateway answers.
+    pub(super) fn here(&self) -> usize {
+        self.here.len()
+    }
+
     /// From now on EXEC waits for what its client sent before.
     pub(super) fn publishes(&mut self) {
         self.publishes = true;

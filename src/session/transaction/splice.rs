@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::task::spawn_local;
 
 use crate::command::CommandSpec;
+use crate::metrics::Family;
 use crate::resp::{Request, RequestParser};
 use crate::route::{Plan, plan};
 
@@ -18,7 +19,7 @@ use super::super::conversation::{Aside, Conversation, Flow};
 use super::super::family::family;
 use super::super::{local, steps};
 use super::exec::{Done, Stop};
-use super::{State, control};
+use super::{NOT_ALLOWED, State, control};
 
 type Outcome = Result<Done, Stop>;
 
@@ -92,18 +93,18 @@ fn answer(conversation: &mut Conversation, frame: &Bytes) -> Flow {
     let mut parser = RequestParser::new();
     let request: Request<'_> = match parser.parse(frame, &worker.limits, true) {
         Ok(_) => parser.request(frame),
-        Err(error) => return conversation.fail(crate::metrics::Family::Other, error.to_string()),
+        Err(error) => return conversation.fail(Family::Other, error.to_string()),
     };
     let spec = match commands.resolve(&request) {
         Ok(spec) => spec,
-        Err(error) => return conversation.fail(crate::metrics::Family::Other, error.line()),
+        Err(error) => return conversation.fail(Family::Other, error.line()),
     };
     let plan = plan(spec, &request, worker.reach, &mut worker.positions.borrow_mut());
     match plan {
         Ok(Plan::Local) => local::answer(conversation, spec, &request),
         Ok(Plan::Steps) => steps::begin(conversation, spec, &request),
         Ok(Plan::Transaction) => control(conversation, spec, &request),
-        Ok(_) => conversation.fail(family(spec), "ERR Command not allowed inside a transaction"),
+        Ok(_) => conversation.fail(family(spec), NOT_ALLOWED),
         Err(error) => conversation.fail(family(spec), error.to_string()),
     }
 }
