@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crate::harness::{Client, Cluster, Gateway, Server, Shape, key_slot, wait_for};
+use crate::harness::{
+    Act, Client, Cluster, FakeCluster, Gateway, Server, Shape, key_slot, wait_for,
+};
 
 fn moving(cluster: &Cluster) -> Gateway {
     Gateway::before(cluster).setting("routing.cross_slot", "move").workers(2).start()
@@ -429,4 +431,23 @@ fn keys_of_the_gateways_own_are_not_shown() {
         let key = client.call("RANDOMKEY");
         assert!(key.is_nil() || key.text() == "shown", "{key}");
     }
+}
+
+#[test]
+fn a_silent_node_does_not_hold_a_rename_for_ever() {
+    let fake = FakeCluster::of(2);
+    for node in 0..2 {
+        fake.always(node, "WATCH", Act::Freeze);
+    }
+    let gateway = Gateway::before_nodes(&fake.addresses())
+        .setting("routing.cross_slot", "move")
+        .setting("backend.request_timeout", "300ms")
+        .setting("backend.hold_time", "300ms")
+        .start();
+    let mut client = gateway.client();
+    let [a, _, b] = keys("silent");
+    let reply = client.call(&format!("RENAME {a} {b}"));
+    assert_eq!(reply.text(), "CLUSTERDOWN The cluster is down");
+    assert_eq!(fake.seen(0, "DEL") + fake.seen(1, "RESTORE"), 0, "nothing was written");
+    assert_eq!(client.call("PING").text(), "PONG");
 }
