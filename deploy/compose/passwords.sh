@@ -11,5 +11,13 @@ for name in redis_password slotway_password grafana_password; do
     chmod 0444 "secrets/$name"
     printf 'made secrets/%s\n' "$name"
 done
+# The exporter wants the nodes' password once for each of them.
+if [ ! -s secrets/redis_exporter.json ]; then
+    for node in 1:7000 2:7001 3:7002 4:7003 5:7004 6:7005; do
+        printf '"redis://redis-node-%s": "%s"\n' "$node" "$(cat secrets/redis_password)"
+    done | sed '1s/^/{/; $!s/$/,/; $s/$/}/' >secrets/redis_exporter.json
+    chmod 0444 secrets/redis_exporter.json
+    printf 'made secrets/redis_exporter.json\n'
+fi
 # The folder keeps others on this machine out.
 chmod 0700 secrets

@@ -53,11 +53,14 @@ def prometheus(tmp_path_factory):
     """A cluster, a gateway, a load of every kind, and a Prometheus with our rules that has seen it for a while."""
     folder = tmp_path_factory.mktemp("dashboard")
     base, *_ = free_ports(6)
-    clients, admin, port = free_ports(3)
+    clients, admin, port, exporter = free_ports(4)
     settings = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     settings["global"] = SCRAPE
     settings["rule_files"] = [str(DEPLOY / "prometheus" / "rules" / "*.yml")]
-    settings["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{admin}"]}]
+    gateways, nodes = settings["scrape_configs"]
+    gateways["static_configs"] = [{"targets": [f"127.0.0.1:{admin}"]}]
+    nodes["static_configs"] = [{"targets": [f"redis://127.0.0.1:{base + place}" for place in range(6)]}]
+    nodes["relabel_configs"][-1]["replacement"] = f"127.0.0.1:{exporter}"
     config = folder / "prometheus.yml"
     config.write_text(yaml.safe_dump(settings))
     gateway = process(
@@ -68,7 +71,10 @@ def prometheus(tmp_path_factory):
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
         f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn", log=folder / "prometheus",
     )
-    with gateway as started:
+    exporters = process(
+        "prometheus-redis-exporter", "-redis.addr=", f"-web.listen-address=127.0.0.1:{exporter}", log=folder / "exporter",
+    )
+    with gateway as started, exporters:
         assert f"ready on 127.0.0.1:{clients}" in started.stdout.readline().decode()
         run(SLOTWAY, "probe", "--admin", f"127.0.0.1:{admin}")
         with server:
@@ -78,7 +84,8 @@ def prometheus(tmp_path_factory):
             for round_ in itertools.count():
                 load(clients, round_)
                 requests = prometheus.samples("instance:slotway_requests:rate5m > 0")
-                if requests and time.monotonic() - began > 12:
+                known = prometheus.samples("redis_master_link_up") and prometheus.samples("redis_config_maxclients")
+                if requests and known and time.monotonic() - began > 12:
                     break
                 assert round_ < 1000
             yield prometheus
@@ -129,7 +136,7 @@ def test_rules_are_evaluated_on_metrics_that_exist(prometheus):
 def metric_names(query):
     """Names of metrics in a query: what stands before a brace, a bracket, an operator or at its end."""
     query = re.sub(r'"[^"]*"', "", query)
-    return set(re.findall(r"(?:slotway|process)_[a-z_]+", re.sub(r"[a-z_]+:[a-z0-9_:]+", "", query)))
+    return set(re.findall(r"(?:slotway|process|redis)_[a-z_]+", re.sub(r"[a-z_]+:[a-z0-9_:]+", "", query)))
 
 
 def test_panels_lie_side_by_side():
