@@ -1,0 +1,65 @@
+//! Applications that bring their own use of Redis, each with what README says that it needs.
+
+use crate::harness::{Cluster, Gateway};
+use crate::script::{node, passes, python};
+
+fn gateway() -> Gateway {
+    Gateway::before(Cluster::shared()).workers(2).start()
+}
+
+#[test]
+fn celery() {
+    let gateway = gateway();
+    passes(python("celery_app.py", &gateway));
+}
+
+#[test]
+fn celery_with_its_keys_in_one_slot() {
+    let gateway = gateway();
+    let mut command = python("celery_app.py", &gateway);
+    command.env("CELERY_PREFIX", "{celery}");
+    passes(command);
+}
+
+#[test]
+fn rq() {
+    // A job moves between lists of different slots, and a job that waits for others watches all of them.
+    let gateway = Gateway::before(Cluster::shared())
+        .workers(2)
+        .setting("routing.cross_slot", "move")
+        .setting("routing.transactions", "best-effort")
+        .start();
+    passes(python("rq_app.py", &gateway));
+}
+
+#[test]
+fn huey() {
+    let gateway = gateway();
+    let mut command = python("huey_app.py", &gateway);
+    command.env("HUEY_NAME", "{huey}");
+    passes(command);
+}
+
+#[test]
+fn django_redis() {
+    let gateway = gateway();
+    passes(python("django_cache.py", &gateway));
+}
+
+#[test]
+fn python_socketio() {
+    let gateway = gateway();
+    passes(python("socketio_app.py", &gateway));
+}
+
+#[test]
+fn bullmq() {
+    let gateway = gateway();
+    passes(node("bullmq.mjs", &gateway));
+}
+
+#[test]
+fn socket_io() {
+    let gateway = gateway();
+    passes(node("socketio.mjs", &gateway));
+}
