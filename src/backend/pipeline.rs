@@ -54,16 +54,6 @@ pub(super) enum Coming {
     ReplyToSpoiled,
 }
 
-/// A request that waits for its reply.
-pub(super) struct Waiting {
-    /// When it was first sent by its asker.
-    pub(super) born: Micros,
-    /// When its connection last gave a sign of life.
-    pub(super) heard: Micros,
-    /// No other node will do.
-    pub(super) pinned: bool,
-}
-
 /// A request with its reply.
 pub(super) struct Answered {
     pub(super) question: Question,
@@ -183,14 +173,11 @@ impl Pipeline {
         self.state.borrow().pending.len()
     }
 
-    /// The oldest request that waits for its reply. `None`: nothing is pending.
-    pub(super) fn waiting(&self) -> Option<Waiting> {
+    /// When the oldest request that waits for its reply was first sent by its asker, and when this
+    /// connection last gave a sign of life. `None`: nothing is pending.
+    pub(super) fn waiting(&self) -> Option<(Micros, Micros)> {
         let state = self.state.borrow();
-        state.pending.front().map(|first| Waiting {
-            born: first.question.born,
-            heard: state.heard.max(first.sent),
-            pinned: first.question.terms.pinned,
-        })
+        state.pending.front().map(|first| (first.question.born, state.heard.max(first.sent)))
     }
 
     /// Takes back everything that has no reply, oldest first.

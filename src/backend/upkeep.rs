@@ -3,6 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::cluster::Health;
 use crate::config;
 use crate::resp::write;
 
@@ -10,7 +11,7 @@ use super::clock::{Micros, micros};
 use super::connect::{self, ConnectError, Handshake};
 use super::driver::Driver;
 use super::node::Node;
-use super::pipeline::{Orphan, Pipeline, Waiting};
+use super::pipeline::{Orphan, Pipeline};
 use super::pool::{Hint, Pool, Reason};
 use super::{Cause, Question};
 
@@ -125,18 +126,15 @@ impl Pool {
             match pipeline.waiting() {
                 None if !owns => pipeline.cut("the node serves no slot any more".into()),
                 None => {}
-                Some(Waiting { born, .. }) if now.saturating_sub(born) > deadline => {
+                Some((born, _)) if now.saturating_sub(born) > deadline => {
                     pipeline.cut(
                         format!("no reply within {:?}", self.parts.settings.request_timeout).into(),
                     );
                 }
-                // One that was asked for itself, a replica for instance, may take its time.
-                Some(Waiting { heard, pinned: false, .. })
-                    if now.saturating_sub(heard) > silence =>
-                {
+                Some((_, heard)) if now.saturating_sub(heard) > silence => {
                     self.parts.metrics.probe_sent();
                     (self.parts.hint)(Hint { reason: Reason::Silent, node: &node.address });
-                    if !owns {
+                    if !owns && !self.is_live_replica(&node.address) {
                         pipeline.cut("silent, and the node serves no slot any more".into());
                     }
                 }
@@ -144,6 +142,14 @@ impl Pool {
             }
         }
         self.routes.borrow_mut().forget_idle();
+    }
+
+    /// Whether the cluster takes the node for a working replica. What is sent to one is for that node alone, and
+    /// may take its time: `SAVE`, for instance.
+    fn is_live_replica(&self, address: &str) -> bool {
+        let topology = self.topology();
+        let mut replicas = topology.shards().iter().flat_map(|shard| &shard.replicas);
+        replicas.any(|node| *node.address == *address && node.health == Health::Online)
     }
 }
 

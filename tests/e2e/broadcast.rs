@@ -242,6 +242,26 @@ fn a_missing_replica_matters_only_where_it_was_to_be_told() {
 }
 
 #[test]
+fn a_replica_that_takes_its_time_is_waited_for() {
+    let cluster = Cluster::start(Shape { primaries: 2, replicas: 1, node_timeout_ms: 15_000 });
+    let gateway = Gateway::before(&cluster).setting("backend.probe_interval", "50ms").start();
+    let probes = || -> u64 {
+        let metrics = gateway.page("/metrics").1;
+        let told = metrics.lines().find_map(|line| line.strip_prefix("slotway_probes_total "));
+        told.unwrap().parse().unwrap()
+    };
+    cluster.node(3).freeze();
+    std::thread::scope(|scope| {
+        let told = scope.spawn(|| gateway.client().call("CONFIG SET slowlog-max-len 79").text());
+        wait_for("a replica that is silent", || probes() > 4);
+        cluster.node(3).thaw();
+        assert_eq!(told.join().unwrap(), "OK");
+    });
+    let found = cluster.node(3).client().call("CONFIG GET slowlog-max-len").items()[1].text();
+    assert_eq!(found, "79");
+}
+
+#[test]
 fn a_library_is_on_all_primaries_or_on_none() {
     let cluster = Cluster::small();
     let gateway = Gateway::before(&cluster).start();
