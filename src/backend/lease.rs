@@ -64,6 +64,7 @@ pub struct Lease {
     node: Rc<Node>,
     protocol: Protocol,
     talk: FramedRead<Stream, Replies>,
+    number: Option<i64>,
     /// Keeps count of the worker's leases.
     _share: Share,
 }
@@ -92,7 +93,17 @@ impl Lease {
         &self.node.address
     }
 
-    /// Sends requests in one write.
+    /// The node's number for this connection, once somebody asked for it.
+    pub fn number(&self) -> Option<i64> {
+        self.number
+    }
+
+    /// Notes what the node answered to `CLIENT ID`.
+    pub fn note_number(&mut self, number: Option<i64>) {
+        self.number = number;
+    }
+
+    /// Sends requests in one write. After an error the last of them has not run: the node never got all of it.
     ///
     /// # Errors
     /// The connection is gone.
@@ -179,9 +190,20 @@ impl Pool {
         self.lease_of(&node, protocol).await?.map_err(LeaseError::Lost)
     }
 
+    /// Ready when the next topology gives a slot another owner. What happens from this call on counts.
+    pub fn adopted(&self) -> impl Future<Output = ()> {
+        self.adopted.notified()
+    }
+
     /// The address of the node that serves the slot, as far as the worker knows.
     pub fn owner(&self, slot: Slot) -> Option<Rc<str>> {
         self.routes.borrow().owner(slot).map(|node| node.address.clone())
+    }
+
+    /// Whether enough leases are left that one may be held for as long as somebody likes to wait. The last
+    /// quarter is kept for those who are done soon.
+    pub fn has_spare_lease(&self) -> bool {
+        self.leases.get() < self.parts.settings.leases * 3 / 4
     }
 
     /// What a reply on a lease means for its request. `None`: the reply is the request's own.
@@ -235,7 +257,7 @@ impl Pool {
         match dial(&node.address, &handshake).await {
             Ok(stream) => {
                 let talk = FramedRead::new(stream, Replies::new(REPLY_BYTES));
-                Ok(Ok(Lease { node: node.clone(), protocol, talk, _share: share }))
+                Ok(Ok(Lease { node: node.clone(), protocol, talk, number: None, _share: share }))
             }
             Err(error) => {
                 (self.parts.hint)(Hint { reason: Reason::Lost, node: &node.address });

@@ -19,6 +19,7 @@ mod routes;
 mod standing;
 mod stream;
 mod subscription;
+mod tracking;
 mod upkeep;
 
 use std::cell::RefCell;
@@ -32,6 +33,7 @@ pub use lease::{Detour, Lease, LeaseError};
 pub use pool::{Hint, Pool, PoolParts, Reason};
 pub use stream::Stream;
 pub use subscription::{Hearer, Kind, Message, NotSubscribed, Subscriptions, Topic};
+pub use tracking::{Tracking, Watcher};
 
 use crate::cluster::Slot;
 use crate::resp::Protocol;

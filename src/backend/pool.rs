@@ -85,6 +85,8 @@ pub struct Pool {
     pub(super) leases: Rc<Cell<usize>>,
     /// Pipelines opened so far.
     opened: Cell<u64>,
+    /// Told when a topology gave slots other owners.
+    pub(super) adopted: Notify,
 }
 
 impl Pool {
@@ -100,6 +102,7 @@ impl Pool {
             news: Notify::new(),
             leases: Rc::default(),
             opened: Cell::new(0),
+            adopted: Notify::new(),
         })
     }
 
@@ -206,6 +209,7 @@ impl Pool {
         *self.topology.borrow_mut() = topology;
         if changed {
             self.news.notify_one();
+            self.adopted.notify_waiters();
             let waiting = self.hold.borrow_mut().take_all();
             self.release(waiting);
         }

@@ -136,7 +136,8 @@ settings! {
         /// Most redirections that one request follows.
         max_redirects: u8 = 5, Count(0..=100);
         /// Most connections of one worker, to all nodes together, that sessions have for themselves: for WATCH
-        /// and for commands that wait.
+        /// and for commands that wait. The latter use three quarters of them at most; who finds none left waits
+        /// by watching the keys.
         leases: usize = 1024, Count(0..=1_000_000);
         /// Whether a write with the same end state when repeated is repeated after a lost
         /// connection.

@@ -81,6 +81,8 @@ pub struct Totals {
     pub rejected_connections: u64,
     /// Client connections open now.
     pub connected_clients: u64,
+    /// Clients with a request that waits for data.
+    pub blocked_clients: u64,
     /// Requests answered, whatever the answer.
     pub commands_processed: u64,
     /// Bytes read from clients.

@@ -115,6 +115,8 @@ const WORKER_EVENTS: &[Case] = &[
         |w| w.session_rejected(Rejection::Idle),
         &[("slotway_sessions_rejected_total{reason=\"idle\"}", 1.0)],
     ),
+    (|w| w.blocked(3), &[("slotway_blocked_clients", 3.0)]),
+    (|w| w.element_returned(), &[("slotway_returned_elements_total", 1.0)]),
     (|w| w.client_read(7), &[("slotway_client_read_bytes_total", 7.0)]),
     (|w| w.client_written(8), &[("slotway_client_written_bytes_total", 8.0)]),
     (|w| w.node_read(9), &[("slotway_node_read_bytes_total", 9.0)]),
@@ -330,6 +332,8 @@ fn totals_add_up_the_workers() {
         worker.session_closed();
         worker.session_rejected(Rejection::MaxClients);
         worker.session_rejected(Rejection::Protocol);
+        worker.blocked(2);
+        worker.blocked(-1);
         worker.client_read(10);
         worker.client_written(20);
         for outcome in Outcome::ALL {
@@ -343,6 +347,7 @@ fn totals_add_up_the_workers() {
         connections_received: 4,
         rejected_connections: 2,
         connected_clients: 2,
+        blocked_clients: 2,
         commands_processed: 8,
         bytes_in: 20,
         bytes_out: 40,

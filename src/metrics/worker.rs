@@ -18,6 +18,10 @@ series! {
             "Client connections accepted.";
         sessions_rejected: PerRejection<Counter> = "slotway_sessions_rejected_total",
             "Client connections closed by the gateway, by reason.";
+        blocked: Gauge = "slotway_blocked_clients",
+            "Clients with a request that waits for data.";
+        elements_returned: Counter = "slotway_returned_elements_total",
+            "Elements that were put back because the client that waited for them had gone.";
         client_read: Counter = "slotway_client_read_bytes_total",
             "Bytes read from clients.";
         client_written: Counter = "slotway_client_written_bytes_total",
@@ -112,6 +116,18 @@ impl WorkerMetrics {
     #[inline]
     pub fn session_rejected(&self, reason: Rejection) {
         self.series.sessions_rejected.at(reason).add(1);
+    }
+
+    /// The number of clients with a request that waits for data changed by `delta`.
+    #[inline]
+    pub fn blocked(&self, delta: i64) {
+        self.series.blocked.add(delta);
+    }
+
+    /// What was taken for a client that has gone is put back.
+    #[inline]
+    pub fn element_returned(&self) {
+        self.series.elements_returned.add(1);
     }
 
     /// Bytes came from a client.
@@ -318,6 +334,7 @@ impl WorkerMetrics {
         totals.connections_received += series.sessions_opened.get();
         totals.rejected_connections += series.sessions_rejected.at(Rejection::MaxClients).get();
         totals.connected_clients += u64::try_from(series.sessions.get()).unwrap_or(0);
+        totals.blocked_clients += u64::try_from(series.blocked.get()).unwrap_or(0);
         totals.bytes_in += series.client_read.get();
         totals.bytes_out += series.client_written.get();
         for (family, sum) in Family::ALL.into_iter().zip(&mut totals.families) {
