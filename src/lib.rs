@@ -64,6 +64,8 @@
 //!   (`backend::subscription`), one for each worker and node.
 //! * **A message counts from one node at a time**, so none is heard twice; a topic that moves is there before it
 //!   is left (`backend::subscription::topics`).
+//! * **What was taken for a client reaches it or goes back.** A wait that is to end early is never just dropped:
+//!   the node that may have answered is asked (`session::blocking`).
 //! * **Nothing is allocated for what is announced**, only for what has arrived.
 //! * **Every loop that can hog a worker is bounded** (`ROUNDS`), and then yields.
 //! * **A transaction runs whole in each slot, or not at all there**, and when the gateway cannot be sure that a
@@ -99,6 +101,9 @@
 //!   missed.
 //! * A script is brought before it is asked for (`session::scripts`), not only after NOSCRIPT, so that what
 //!   follows it in a pipeline does not overtake it.
+//! * Who waits on several slots watches the keys on one connection per node (`backend::tracking`), but takes the
+//!   element through the shared pipeline of its own protocol: redirections end where they always do, and replies
+//!   need no translation.
 //!
 //! # Deliberately absent
 //!

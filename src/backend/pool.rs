@@ -182,13 +182,6 @@ impl Pool {
         self.routes.borrow_mut().node(address, |address| self.new_node(address))
     }
 
-    /// One slot of every primary that serves any, the lowest, in ascending order: who sends to all of them
-    /// reaches every primary, whoever that is by then. `None`: a slot is not served, so a part of the data
-    /// would be left out.
-    pub fn shards(&self) -> Option<Vec<Slot>> {
-        self.routes.borrow().shards()
-    }
-
     /// Whether one primary serves both slots.
     pub fn same_owner(&self, slot: Slot, other: Slot) -> bool {
         let routes = self.routes.borrow();

@@ -6,6 +6,13 @@ use crate::resp::Protocol;
 use super::pool::{Hint, Pool, Reason};
 
 impl Pool {
+    /// One slot of every primary that serves any, the lowest, in ascending order: who sends to all of them
+    /// reaches every primary, whoever that is by then. `None`: a slot is not served, so a part of the data
+    /// would be left out.
+    pub fn shards(&self) -> Option<Vec<Slot>> {
+        self.routes.borrow().shards()
+    }
+
     /// The connection that requests for this slot use now, if there is one: another number, another connection.
     pub fn line(&self, slot: Slot, protocol: Protocol) -> Option<u64> {
         let routes = self.routes.borrow();

@@ -27,6 +27,11 @@ pub enum Plan {
     Split(Split),
     /// Send it as it came to any primary.
     AnyNode,
+    /// Wait until one of its keys has something.
+    Wait {
+        /// The slot of all its keys; `None`: they stand in several.
+        slot: Option<Slot>,
+    },
     /// Ask several nodes, or one after the other, and compute the reply.
     Steps,
     /// MULTI, EXEC and their like: the session's own.
@@ -75,7 +80,7 @@ pub fn plan(
     }
     match spec.class {
         Class::Keyed if spec.cross == Cross::Never => Ok(one_key(spec, request)),
-        Class::Block if spec.blocks(request) => Err(RouteError::Unsupported(spec.wire_name())),
+        Class::Block if spec.blocks(request) => waits(spec, request, reach, positions),
         Class::Script if spec.keys.is_none() => Ok(Plan::Steps),
         Class::Keyed
         | Class::Split
@@ -137,6 +142,29 @@ fn keyed(
         }
         _ => Err(RouteError::CrossSlot),
     }
+}
+
+/// A request that blocks the connection it runs on.
+fn waits(
+    spec: &CommandSpec,
+    request: &Request<'_>,
+    reach: Reach,
+    positions: &mut Vec<u32>,
+) -> Result<Plan, RouteError> {
+    if spec.keys.positions(request, positions).is_err() {
+        return Ok(Plan::AnyNode);
+    }
+    let mut slots = positions.iter().filter_map(|&at| request.arg(at as usize)).map(Slot::of);
+    let Some(first) = slots.next() else { return Ok(Plan::AnyNode) };
+    if slots.all(|slot| slot == first) {
+        return Ok(Plan::Wait { slot: Some(first) });
+    }
+    match spec.cross {
+        Cross::Split | Cross::Track if reach_covers(reach, Cross::Split) => {}
+        Cross::Move if reach_covers(reach, Cross::Move) => {}
+        _ => return Err(RouteError::CrossSlot),
+    }
+    Ok(Plan::Wait { slot: None })
 }
 
 fn steady() -> Slot {

@@ -9,6 +9,7 @@ use crate::backend::Micros;
 use crate::command::CommandSpec;
 use crate::resp::Protocol;
 
+use super::blocking::{Ending, Wait};
 use super::pubsub::Tally;
 use super::replies::{End, Replies};
 use super::socket::Ends;
@@ -35,9 +36,26 @@ pub struct Client {
     pub(super) subscriptions: Cell<Tally>,
     /// It listens, or has just published: its next request is looked at for that.
     pub(super) is_special: Cell<bool>,
+    /// Its request that waits on purpose, if there is one.
+    pub(super) wait: RefCell<Option<Rc<Wait>>>,
 }
 
 impl Client {
+    /// Whether a request of it waits on purpose.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.wait.borrow().is_some()
+    }
+
+    /// Tells such a request to end. False: there is none, or it was told before.
+    pub(super) fn end_wait(&self, how: Ending) -> bool {
+        self.wait.borrow().as_ref().is_some_and(|wait| wait.end(how))
+    }
+
+    /// Whether it waits, and only a look at its socket tells that it has gone.
+    pub(super) fn is_deaf(&self) -> bool {
+        self.wait.borrow().as_ref().is_some_and(|wait| wait.is_deaf())
+    }
+
     /// It listens to so many from now on.
     pub(super) fn subscribes(&self, tally: Tally) {
         self.subscriptions.set(tally);
@@ -73,6 +91,7 @@ impl Client {
             replies,
             subscriptions: Cell::default(),
             is_special: Cell::default(),
+            wait: RefCell::default(),
         })
     }
 
@@ -102,6 +121,7 @@ impl Client {
             command: self.command.get(),
             subscriptions: self.subscriptions.get(),
             waiting: (requests, bytes),
+            blocked: self.is_blocked(),
         })
     }
 }
@@ -123,15 +143,22 @@ pub(super) struct Portrait {
     pub(super) subscriptions: Tally,
     /// Replies and bytes that wait to leave.
     pub(super) waiting: (usize, usize),
+    /// Its request waits on purpose.
+    pub(super) blocked: bool,
 }
 
 impl fmt::Display for Portrait {
     /// The fields and their order are those of a 7.2 server. What the gateway has nothing of is 0.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, ends: Ends { client, local }, age, idle, name, .. } = self;
+        let flags = match (self.subscriptions.total() > 0, self.blocked) {
+            (false, false) => "N",
+            (true, false) => "P",
+            (false, true) => "b",
+            (true, true) => "Pb",
+        };
         write!(f, "id={id} addr={client} laddr={local} fd=0 name={name}")?;
         let Tally { channels, patterns, shards } = self.subscriptions;
-        let flags = if self.subscriptions.total() > 0 { "P" } else { "N" };
         write!(f, " age={age} idle={idle} flags={flags} db=0")?;
         write!(f, " sub={channels} psub={patterns} ssub={shards} multi=-1")?;
         f.write_str(" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0")?;
@@ -172,6 +199,7 @@ pub(super) mod tests {
             command: "",
             subscriptions: Tally::default(),
             waiting: (0, 0),
+            blocked: false,
         }
     }
 
@@ -192,12 +220,13 @@ pub(super) mod tests {
             command: "CLIENT LIST",
             subscriptions: Tally { channels: 1, patterns: 2, shards: 3 },
             waiting: (3, 90),
+            blocked: true,
             ..portrait(8)
         };
         let line = named.to_string();
         for field in [
             " name=worker-1 ",
-            " flags=P ",
+            " flags=Pb ",
             " sub=1 psub=2 ssub=3 ",
             " oll=3 omem=90 ",
             " cmd=client|list ",

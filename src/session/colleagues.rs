@@ -9,6 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
+use super::blocking::Ending;
 use super::local::Selection;
 use super::pubsub::{Desk, desks};
 use super::scripts::Digest;
@@ -38,6 +39,8 @@ pub(super) enum Deed {
     List,
     /// End their sessions.
     Kill,
+    /// End their waits; those that do not wait are not meant.
+    Unblock(Ending),
 }
 
 /// A client that was meant.
@@ -149,6 +152,8 @@ async fn look(worker: &Worker, selection: &Selection, deed: Deed) -> Vec<Found> 
                         client.kill();
                         String::new()
                     }
+                    Deed::Unblock(how) if client.end_wait(how) => String::new(),
+                    Deed::Unblock(_) => continue,
                 };
                 found.push(Found { id: portrait.id, line });
             }

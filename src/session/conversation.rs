@@ -11,6 +11,7 @@ use crate::backend::Asker;
 use crate::metrics::Family;
 use crate::resp::{ParseError, Protocol, write};
 
+use super::blocking::Ending;
 use super::client::Client;
 use super::places::About;
 use super::pubsub::{Destination, Subscribed};
@@ -237,6 +238,23 @@ impl Conversation {
         &self.worker
     }
 
+    /// Whether a request of the client waits on purpose.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.client.is_blocked()
+    }
+
+    /// Tells such a request to end.
+    pub(super) fn end_wait(&self, how: Ending) {
+        self.client.end_wait(how);
+    }
+
+    /// Only a look at the client's socket tells from now on that it has gone.
+    pub(super) fn listen_no_more(&self) {
+        if let Some(wait) = &*self.client.wait.borrow() {
+            wait.grow_deaf();
+        }
+    }
+
     /// Bytes came from the client.
     pub(super) fn heard(&self, count: usize) {
         self.client.active.set(self.worker.clock.tick());
@@ -272,6 +290,7 @@ impl Conversation {
 impl Drop for Conversation {
     fn drop(&mut self) {
         self.subscribed.close();
+        self.end_wait(Ending::Left);
         self.unlist();
         self.worker.metrics.session_closed();
     }

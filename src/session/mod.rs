@@ -3,6 +3,7 @@
 //! A session is one task and one bounded state machine. It stops reading while its client leaves replies
 //! unread or has too much under way; what was read and not served waits in `input`.
 
+mod blocking;
 mod client;
 mod colleagues;
 mod conversation;
@@ -97,6 +98,9 @@ impl Session {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
         if self.conversation.has_ended() {
             return Poll::Ready(Turn::End);
+        }
+        if self.conversation.is_blocked() {
+            return self.listen(cx);
         }
         ready!(self.conversation.poll_flush(cx));
         self.conversation.send_divided();

@@ -13,6 +13,7 @@ use crate::merge::Merge;
 use crate::resp::{Request, RequestParser};
 use crate::route::{KeyByKey, Plan, Split, plan};
 
+use super::blocking;
 use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::local;
@@ -87,6 +88,7 @@ impl Conversation {
                 let ticket = self.replies.expect(self.about(spec, &request));
                 self.forward(ticket, self.terms(spec, None, &request), &request, whole);
             }
+            Ok(Plan::Wait { slot }) => return blocking::begin(self, spec, &request, slot),
             Ok(Plan::Steps) => return steps::begin(self, spec, &request),
             Ok(Plan::Transaction) => return transaction::control(self, spec, &request),
             Ok(Plan::PubSub) => return pubsub::serve(self, spec, &request),

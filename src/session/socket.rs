@@ -5,13 +5,13 @@ use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use socket2::SockRef;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
 use crate::tls::ServerConnection;
@@ -136,6 +136,22 @@ impl AsyncRead for Reader {
         match self.get_mut() {
             Self::Plain(half) => Pin::new(half).poll_read(cx, buffer),
             Self::Tls(half, tls) => tls.borrow_mut().poll_read(half, cx, buffer),
+        }
+    }
+}
+
+impl Reader {
+    /// Whether the client has closed its side, even when bytes that it sent before are still unread.
+    pub(super) fn has_ended(&self, cx: &mut Context<'_>) -> bool {
+        let (Self::Plain(half) | Self::Tls(half, _)) = self;
+        let ready = match half {
+            ReadHalf::Tcp(half) => pin!(half.ready(Interest::READABLE)).poll(cx),
+            ReadHalf::Unix(half) => pin!(half.ready(Interest::READABLE)).poll(cx),
+        };
+        match ready {
+            Poll::Ready(Ok(ready)) => ready.is_read_closed(),
+            Poll::Ready(Err(_)) => true,
+            Poll::Pending => false,
         }
     }
 }

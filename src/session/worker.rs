@@ -19,6 +19,7 @@ use crate::metrics::{Metrics, Rejection, Totals, WorkerMetrics};
 use crate::resp;
 use crate::route::{Itinerary, Reach};
 
+use super::blocking::Queue;
 use super::client::Client;
 use super::colleagues::Colleagues;
 use super::flusher::Flusher;
@@ -168,6 +169,8 @@ pub struct Worker {
     pub(super) scripts: Scripts,
     pub(super) acquaintances: RefCell<Acquaintances>,
     itinerary: RefCell<Rc<Itinerary>>,
+    /// Those who wait for keys.
+    pub(super) queue: Rc<Queue>,
     pub(super) limits: resp::Limits,
     pub(super) reach: Reach,
     /// What requests of several steps hold.
@@ -212,6 +215,7 @@ impl Worker {
         let rooms = Rooms::new(upstream, metrics.clone(), &gateway.settings.pubsub);
         Rc::new(Self {
             gateway,
+            queue: Queue::new(pool.clone()),
             pool,
             metrics,
             clock,
@@ -281,6 +285,9 @@ impl Worker {
             let clients: Vec<Rc<Client>> =
                 self.clients.borrow().iter().map(|(_, client)| client.clone()).collect();
             for client in clients {
+                if client.is_deaf() {
+                    client.wake();
+                }
                 let silent = now.saturating_sub(client.active.get());
                 if login > 0
                     && !client.authenticated.get()

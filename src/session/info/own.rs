@@ -39,11 +39,12 @@ pub(super) fn server(conversation: &Conversation) -> Lines {
 
 pub(super) fn clients(conversation: &Conversation) -> Lines {
     let gateway = &conversation.worker.gateway;
+    let totals = gateway.totals();
     vec![
-        ("connected_clients", gateway.totals().connected_clients.to_string()),
+        ("connected_clients", totals.connected_clients.to_string()),
         ("cluster_connections", "0".to_owned()),
         ("maxclients", gateway.settings.limits.max_clients.to_string()),
-        ("blocked_clients", "0".to_owned()),
+        ("blocked_clients", totals.blocked_clients.to_string()),
         ("tracking_clients", "0".to_owned()),
     ]
 }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use crate::command::CommandSpec;
 use crate::resp::{Request, number, write};
 
+use super::super::blocking::Ending;
 use super::super::colleagues::Deed;
 use super::super::conversation::{Conversation, Flow, Wanted};
 use super::super::family::family;
@@ -212,7 +213,7 @@ fn pause(
     Ok(ok(conversation, spec))
 }
 
-/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`: nobody is ever blocked.
+/// `CLIENT UNBLOCK id [TIMEOUT|ERROR]`, whichever worker the client belongs to.
 fn unblock(
     conversation: &Conversation,
     spec: &CommandSpec,
@@ -221,11 +222,21 @@ fn unblock(
     if request.len() > 4 {
         return Err(Refused::ClientSubcommand(shown(request.arg(1).unwrap_or_default())));
     }
-    if request.arg(3).is_some_and(|reason| !is(reason, "TIMEOUT") && !is(reason, "ERROR")) {
-        return Err(Refused::UnblockReason);
-    }
-    request.arg(2).and_then(number::integer).ok_or(Refused::NotAnInteger)?;
-    Ok(conversation.answer(family(spec), |out| write::integer(out, 0)))
+    let how = match request.arg(3) {
+        None => Ending::Timeout,
+        Some(reason) if is(reason, "TIMEOUT") => Ending::Timeout,
+        Some(reason) if is(reason, "ERROR") => Ending::Error,
+        Some(_) => return Err(Refused::UnblockReason),
+    };
+    let id = request.arg(2).and_then(number::integer).ok_or(Refused::NotAnInteger)?;
+    let (gateway, selection) = (conversation.worker.gateway.clone(), Selection::of(id));
+    conversation.answer_later(family(spec), async move {
+        let unblocked = gateway.colleagues.ask(selection, Deed::Unblock(how)).await.len();
+        let mut reply = Vec::new();
+        write::integer(&mut reply, unblocked as i64);
+        reply
+    });
+    Ok(Flow::Next)
 }
 
 fn on_or_off(argument: &[u8]) -> Result<(), Refused> {

@@ -85,6 +85,11 @@ impl Selection {
         Ok((selection, skip_me))
     }
 
+    /// The client with this number, if there is one.
+    pub(super) fn of(id: i64) -> Self {
+        Self { ids: Some(vec![u64::try_from(id).unwrap_or(0)]), ..Self::default() }
+    }
+
     /// The client with this address, as in `CLIENT KILL address`.
     pub(super) fn at(address: &[u8]) -> Self {
         let address = String::from_utf8_lossy(address).into_owned();

@@ -7,7 +7,7 @@ use crate::command::{CommandSpec, Key, Role};
 use crate::resp::{Limits, Parsed, Request, RequestParser};
 
 /// A request with its command's row.
-pub(super) struct Call {
+pub(in crate::session) struct Call {
     spec: CommandSpec,
     frame: Bytes,
     parser: RequestParser,
@@ -15,7 +15,11 @@ pub(super) struct Call {
 
 impl Call {
     /// A copy of the request; `None` is never the answer for one that was parsed with the same limits.
-    pub(super) fn of(spec: &CommandSpec, request: &Request<'_>, limits: &Limits) -> Option<Self> {
+    pub(in crate::session) fn of(
+        spec: &CommandSpec,
+        request: &Request<'_>,
+        limits: &Limits,
+    ) -> Option<Self> {
         let frame = Bytes::copy_from_slice(request.frame());
         let mut parser = RequestParser::new();
         match parser.parse(&frame, limits, true) {
@@ -24,30 +28,30 @@ impl Call {
         }
     }
 
-    pub(super) fn spec(&self) -> &CommandSpec {
+    pub(in crate::session) fn spec(&self) -> &CommandSpec {
         &self.spec
     }
 
-    pub(super) fn request(&self) -> Request<'_> {
+    pub(in crate::session) fn request(&self) -> Request<'_> {
         self.parser.request(&self.frame)
     }
 
     /// The whole request as it can be sent.
-    pub(super) fn frame(&self) -> &[u8] {
+    pub(in crate::session) fn frame(&self) -> &[u8] {
         self.request().frame()
     }
 
     /// An argument; empty when there is none at this place.
-    pub(super) fn arg(&self, at: usize) -> &[u8] {
+    pub(in crate::session) fn arg(&self, at: usize) -> &[u8] {
         self.request().arg(at).unwrap_or_default()
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::session) fn len(&self) -> usize {
         self.request().len()
     }
 
     /// Every key with its role, part after part.
-    pub(super) fn keys(&self) -> Vec<Key> {
+    pub(in crate::session) fn keys(&self) -> Vec<Key> {
         let mut keys = Vec::new();
         // A request whose keys cannot be told takes no steps.
         let _ = self.spec.keys(&self.request(), |key| keys.push(key));
@@ -72,7 +76,7 @@ impl Call {
     }
 
     /// The slot of the key that stands there.
-    pub(super) fn slot(&self, at: usize) -> Slot {
+    pub(in crate::session) fn slot(&self, at: usize) -> Slot {
         Slot::of(self.arg(at))
     }
 }

@@ -58,9 +58,8 @@ use super::worker::Worker;
 pub(super) use ask_where::Shapes;
 
 use account::Share;
-use call::Call;
-
 pub(super) use account::Account;
+pub(super) use call::Call;
 pub(super) use inbox::Inbox;
 
 pub(super) use newcomers::Acquaintances;
@@ -125,6 +124,12 @@ async fn perform(steps: &Steps, call: &Call) -> Outcome {
         Class::PubSub => pubsub::perform(steps, call).await,
         _ => Err(Stop::Unsupported(call.spec().wire_name())),
     }
+}
+
+/// Moves an element to a list in another slot, for a request that waits for one: `BLMOVE`, `BRPOPLPUSH`.
+pub(super) async fn pass_element(worker: &Rc<Worker>, protocol: Protocol, call: &Call) -> Vec<u8> {
+    let steps = Steps { worker: worker.clone(), client: None, protocol };
+    pass::perform(&steps, call).await.unwrap_or_else(|stop| stop.line())
 }
 
 /// Commands that write in two slots or more.

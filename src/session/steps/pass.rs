@@ -7,7 +7,7 @@ use super::{Call, Outcome, Steps, Stop, WRONG_TYPE};
 
 pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     let (from, to) = match &*call.spec().name {
-        "RPOPLPUSH" => (Some(End::Right), Some(End::Left)),
+        "RPOPLPUSH" | "BRPOPLPUSH" => (Some(End::Right), Some(End::Left)),
         _ => (End::read(call.arg(3)), End::read(call.arg(4))),
     };
     let (Some(from), Some(to)) = (from, to) else { return Err(Stop::Refused("ERR syntax error")) };

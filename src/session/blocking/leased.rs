@@ -1,0 +1,291 @@
+//! A wait for keys of one slot: the request itself, on a connection that nobody shares.
+//!
+//! The time that is left goes along when the slot gets another owner. A connection that breaks while the node
+//! waits may take an element with it, as with any server: then nobody repeats the request but the client.
+
+use std::collections::VecDeque;
+use std::future::pending;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::asked::Asked;
+use super::wish::Wish;
+use super::{Ending, Waiting, error};
+use crate::backend::{Detour, Lease, LeaseError, Pool, Terms};
+use crate::cluster::Slot;
+use crate::resp::{Value, write};
+
+/// A node that does not end a wait by itself this long after its time has forgotten it.
+const GRACE: Duration = Duration::from_secs(1);
+/// How long a node may take to answer that it ends a wait.
+const RECALL_TIME: Duration = Duration::from_secs(1);
+/// How often it is told, and the pause between: the request itself may still be on its way.
+const RECALLS: usize = 50;
+const RECALL_PAUSE: Duration = Duration::from_millis(20);
+/// Pauses before a node is asked again that could not serve.
+const FIRST_PAUSE: Duration = Duration::from_millis(5);
+const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+
+/// What a node tells those who wait on it when it becomes a replica.
+const FORCED_AWAKE: &[u8] = b"-UNBLOCKED force unblock";
+
+const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served";
+
+/// How a wait on a connection of its own has ended.
+pub(super) enum Outcome {
+    /// With this reply; empty when the client gets none.
+    Reply(Vec<u8>),
+    /// It has not: it goes on by watching the keys.
+    Track,
+}
+
+/// What one connection has led to.
+enum Try {
+    Done(Outcome),
+    /// The request is to be sent again; the reply when that has been tried for too long.
+    Again(Vec<u8>),
+}
+
+impl Try {
+    fn reply(reply: impl Into<Vec<u8>>) -> Self {
+        Self::Done(Outcome::Reply(reply.into()))
+    }
+}
+
+/// Waits until there is something.
+pub(super) async fn perform(waiting: &mut Waiting, slot: Slot) -> Outcome {
+    let mut patience = Patience {
+        most: waiting.worker.gateway.settings.backend.hold_time,
+        since: None,
+        pause: Duration::ZERO,
+    };
+    let mut sent = false;
+    loop {
+        let left = waiting.deadline.map(|end| end.saturating_duration_since(Instant::now()));
+        let left = left.filter(|_| sent);
+        if left == Some(Duration::ZERO) {
+            return Outcome::Reply(waiting.nothing());
+        }
+        let lease = tokio::select! {
+            biased;
+            ending = waiting.wait.ended() => return Outcome::Reply(waiting.ended(ending)),
+            lease = waiting.worker.pool.lease(slot, waiting.protocol) => lease,
+        };
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(LeaseError::NoneLeft) if waiting.wish.can_track() => return Outcome::Track,
+            Err(why) => return Outcome::Reply(error(why.to_string())),
+        };
+        let (frame, began) = (waiting.wish.frame(left), Instant::now());
+        sent = true;
+        match wait_on(waiting, lease, slot, frame).await {
+            Try::Done(outcome) => return outcome,
+            Try::Again(reply) => {
+                if !patience.lasts(began).await {
+                    return Outcome::Reply(reply);
+                }
+            }
+        }
+    }
+}
+
+/// How long a request is sent again without ever beginning to wait.
+struct Patience {
+    most: Duration,
+    since: Option<Instant>,
+    pause: Duration,
+}
+
+impl Patience {
+    /// Pauses before the next try. The first one is made at once, also after a long wait.
+    async fn lasts(&mut self, began: Instant) -> bool {
+        if began.elapsed() > LONGEST_PAUSE {
+            self.since = None;
+            self.pause = Duration::ZERO;
+        }
+        if self.since.get_or_insert(began).elapsed() >= self.most {
+            return false;
+        }
+        if !self.pause.is_zero() {
+            sleep(self.pause).await;
+        }
+        self.pause = (self.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        true
+    }
+}
+
+/// Sends the request and waits for its reply, or for a reason to end that.
+async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>) -> Try {
+    let (pool, wait) = (waiting.worker.pool.clone(), waiting.wait.clone());
+    let node = lease.address().clone();
+    let mut held = Held::new(lease);
+    let sent = tokio::select! {
+        biased;
+        // A request that is cut off in the middle does not run.
+        ending = wait.ended() => return Try::reply(waiting.ended(ending)),
+        sent = held.send(&waiting.wish, &frame) => sent,
+    };
+    if sent.is_err() {
+        return Try::Again(error(NOT_SERVED));
+    }
+    waiting.begins_to_wait();
+    let ending = tokio::select! {
+        biased;
+        reply = held.reply(&mut waiting.wish) => return match reply {
+            Ok(reply) => heard(waiting, held, &reply),
+            Err(_) => lost(waiting),
+        },
+        ending = wait.ended() => Some(ending),
+        () = moved_on(&pool, slot, &node) => None,
+        () = overdue(waiting.deadline) => None,
+    };
+    let how = if ending == Some(Ending::Timeout) { "TIMEOUT" } else { "ERROR" };
+    let reply = held.recall(&pool, &mut waiting.wish, how).await;
+    match (reply, ending) {
+        (Some(reply), None) if is_empty(&reply) => {
+            pool.give_back(held.lease);
+            Try::Again(error(NOT_SERVED))
+        }
+        (Some(reply), Some(ending)) if is_empty(&reply) => {
+            pool.give_back(held.lease);
+            Try::reply(waiting.ended(ending))
+        }
+        (Some(reply), _) => match (heard(waiting, held, &reply), ending) {
+            (Try::Done(Outcome::Reply(reply)), _) => Try::reply(reply),
+            (_, Some(ending)) => Try::reply(waiting.ended(ending)),
+            (again, None) => again,
+        },
+        (None, Some(Ending::Left | Ending::Drain)) => Try::reply([]),
+        (None, _) => lost(waiting),
+    }
+}
+
+/// Whether the reply of a wait that was told to end says that it had found nothing.
+fn is_empty(reply: &[u8]) -> bool {
+    reply.starts_with(b"-UNBLOCKED client unblocked") || matches!(reply, b"*-1\r\n" | b"_\r\n")
+}
+
+/// The node has answered.
+fn heard(waiting: &Waiting, held: Held, reply: &[u8]) -> Try {
+    let pool = &waiting.worker.pool;
+    let detour = pool.detour(&held.lease, reply);
+    let demoted = reply.starts_with(FORCED_AWAKE);
+    if demoted {
+        pool.look_again(held.lease.address());
+    }
+    pool.give_back(held.lease);
+    // The slot is on its way to another node, and each key may stand on either side: alone it can be found.
+    let migrating = matches!(detour, Some(Detour::Ask(_))) || reply.starts_with(b"-TRYAGAIN ");
+    match detour {
+        _ if migrating && waiting.wish.can_track() => Try::Done(Outcome::Track),
+        Some(Detour::Later) => Try::Again(reply.to_vec()),
+        None if !demoted => Try::reply(reply),
+        _ => Try::Again(error(NOT_SERVED)),
+    }
+}
+
+/// The connection is gone, and perhaps an element with it.
+fn lost(waiting: &Waiting) -> Try {
+    if waiting.wish.is_repeatable() {
+        return Try::Again(error(NOT_SERVED));
+    }
+    waiting.worker.metrics.uncertain();
+    Try::reply(error(LeaseError::Lost(String::new()).to_string()))
+}
+
+/// Ready when another node owns the slot. One that lives tells its waiters so; one that does not cannot.
+async fn moved_on(pool: &Pool, slot: Slot, node: &Rc<str>) {
+    loop {
+        let adopted = pool.adopted();
+        if pool.owner(slot).is_some_and(|owner| owner != *node) {
+            return;
+        }
+        adopted.await;
+    }
+}
+
+/// Ready when the node should have ended the wait by itself.
+async fn overdue(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline + GRACE).await,
+        None => pending().await,
+    }
+}
+
+/// A connection on which the request is, and what was asked before it in the same breath.
+struct Held {
+    lease: Lease,
+    before: VecDeque<Before>,
+}
+
+/// A question whose answer comes before the wait's.
+enum Before {
+    /// The node's number for the connection, by which it can be told to end the wait.
+    Number,
+    /// The last ID of the stream that is this one of the keys.
+    Latest(usize),
+}
+
+impl Held {
+    fn new(lease: Lease) -> Self {
+        Self { lease, before: VecDeque::new() }
+    }
+
+    async fn send(&mut self, wish: &Wish, frame: &[u8]) -> Result<(), LeaseError> {
+        let mut bytes = Vec::new();
+        if self.lease.number().is_none() {
+            write::command(&mut bytes, &["CLIENT", "ID"]);
+            self.before.push_back(Before::Number);
+        }
+        for (number, key) in wish.latest() {
+            bytes.extend(Wish::ask_latest(&key));
+            self.before.push_back(Before::Latest(number));
+        }
+        bytes.extend_from_slice(frame);
+        self.lease.send(&bytes).await
+    }
+
+    /// The wait's reply. Nothing is lost when this is dropped and called again.
+    async fn reply(&mut self, wish: &mut Wish) -> Result<Bytes, LeaseError> {
+        loop {
+            let reply = self.lease.next().await?;
+            match self.before.pop_front() {
+                Some(Before::Number) => {
+                    let number = Value::parse(&reply).ok().and_then(|value| value.as_integer());
+                    self.lease.note_number(number);
+                }
+                Some(Before::Latest(number)) => {
+                    // A node that does not serve the slot cannot tell; then the request is sent again as well.
+                    wish.note_latest(number, &reply);
+                }
+                None => return Ok(reply),
+            }
+        }
+    }
+
+    /// Tells the node to end the wait, and waits for what the wait says to that. When this returns a reply, nothing
+    /// is under way that could end somebody else's wait.
+    async fn recall(&mut self, pool: &Rc<Pool>, wish: &mut Wish, how: &str) -> Option<Bytes> {
+        for _ in 0..RECALLS {
+            if let Some(number) = self.lease.number() {
+                let (mut request, number) = (Vec::new(), number.to_string());
+                write::command(&mut request, &["CLIENT", "UNBLOCK", &number, how]);
+                let terms = Terms::new(None, self.lease.protocol());
+                let asked = Asked::node(pool, self.lease.address(), terms, request);
+                let answer = timeout(RECALL_TIME, asked.reply()).await.ok()?;
+                if answer.first() != Some(&b':') {
+                    return None;
+                }
+            } else if self.before.is_empty() {
+                return None;
+            }
+            if let Ok(reply) = timeout(RECALL_PAUSE, self.reply(wish)).await {
+                return reply.ok();
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,85 @@
+//! A wait by watching keys: nothing that blocks is sent. When a key has something and it is this waiter's turn, it
+//! is taken by the command that does not wait.
+
+use tokio::time::{Instant, sleep_until};
+
+use super::super::steps;
+use super::asked::Asked;
+use super::found::Found;
+use super::order::Turn;
+use super::wish::Wish;
+use super::{Waiting, error};
+use crate::cluster::Slot;
+
+/// Waits until there is something, and answers the reply; empty when the client gets none.
+pub(super) async fn perform(waiting: &mut Waiting) -> Vec<u8> {
+    if let Err(fault) = waiting.wish.check() {
+        return error(fault);
+    }
+    if let Err(reply) = find_latest(waiting).await {
+        return reply;
+    }
+    let hold = waiting.worker.gateway.settings.backend.hold_time;
+    let out_of_patience = Instant::now() + hold;
+    let place = waiting.worker.queue.join(waiting.wish.watched(), waiting.wish.manner());
+    loop {
+        let fresh = place.is_fresh();
+        if !fresh {
+            waiting.begins_to_wait();
+        }
+        let turn = tokio::select! {
+            biased;
+            ending = waiting.wait.ended() => return waiting.ended(ending),
+            turn = place.turn() => turn,
+            // What was there when it came is looked at even by a wait of no time at all.
+            () = waiting.time_over(), if !fresh => return waiting.nothing(),
+            () = sleep_until(out_of_patience), if fresh => {
+                return error("CLUSTERDOWN Hash slot not served");
+            }
+        };
+        match turn {
+            Turn::Refused(reply) => return reply,
+            Turn::Rest => {}
+            Turn::Key(_) | Turn::All => {
+                let replies = attempt(waiting, &turn).await;
+                match waiting.wish.found(&turn, &replies, fresh) {
+                    Found::Reply(reply) => return reply,
+                    Found::Not(tried) => place.tried(tried),
+                }
+            }
+        }
+    }
+}
+
+/// Does what the waiter wants, without waiting.
+async fn attempt(waiting: &Waiting, turn: &Turn) -> Vec<Vec<u8>> {
+    let Waiting { worker, protocol, wish, .. } = waiting;
+    if wish.crosses_slots() {
+        return vec![steps::pass_element(worker, *protocol, &wish.call).await];
+    }
+    ask(waiting, wish.tries(turn)).await
+}
+
+/// Replaces `$` by what is there now, so that nothing is missed between two looks.
+async fn find_latest(waiting: &mut Waiting) -> Result<(), Vec<u8>> {
+    let latest = waiting.wish.latest();
+    let requests = latest.iter().map(|(_, key)| (Slot::of(key), Wish::ask_latest(key))).collect();
+    let replies = ask(waiting, requests).await;
+    for ((number, _), reply) in latest.into_iter().zip(replies) {
+        if !waiting.wish.note_latest(number, &reply) {
+            return Err(reply);
+        }
+    }
+    Ok(())
+}
+
+/// Sends all requests at once and waits for all replies, whatever happens to the client meanwhile.
+async fn ask(waiting: &Waiting, requests: Vec<(Slot, Vec<u8>)>) -> Vec<Vec<u8>> {
+    let send = |(slot, request)| Asked::owner(&waiting.worker.pool, waiting.terms(slot), request);
+    let asked: Vec<_> = requests.into_iter().map(send).collect();
+    let mut replies = Vec::with_capacity(asked.len());
+    for one in asked {
+        replies.push(one.reply().await);
+    }
+    replies
+}
