@@ -11,6 +11,9 @@
 )]
 
 mod admin;
+mod blocking;
+mod blocking_faults;
+mod blocking_moves;
 mod broadcast;
 mod connect;
 mod corpus;

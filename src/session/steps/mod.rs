@@ -57,8 +57,8 @@ use super::worker::Worker;
 
 pub(super) use ask_where::Shapes;
 
-use account::Share;
 pub(super) use account::Account;
+use account::Share;
 pub(super) use call::Call;
 pub(super) use inbox::Inbox;
 
@@ -128,7 +128,7 @@ async fn perform(steps: &Steps, call: &Call) -> Outcome {
 
 /// Moves an element to a list in another slot, for a request that waits for one: `BLMOVE`, `BRPOPLPUSH`.
 pub(super) async fn pass_element(worker: &Rc<Worker>, protocol: Protocol, call: &Call) -> Vec<u8> {
-    let steps = Steps { worker: worker.clone(), client: None, protocol };
+    let steps = Steps::new(worker.clone(), None, protocol);
     pass::perform(&steps, call).await.unwrap_or_else(|stop| stop.line())
 }
 

@@ -1,0 +1,114 @@
+//! Waits on nodes that answer at the wrong moment, or not at all.
+
+use std::time::Duration;
+
+use crate::harness::{Act, FakeCluster, Gateway, request_line, wait_for};
+
+const LATE: Duration = Duration::from_millis(300);
+
+fn returned(gateway: &Gateway) -> String {
+    let (_, page) = gateway.page("/metrics");
+    let line = page.lines().find(|line| line.starts_with("slotway_returned_elements_total "));
+    line.unwrap_or_default().to_owned()
+}
+
+/// The node pops at the moment at which the client leaves: the element is on its way when nobody wants it any more.
+#[test]
+fn what_was_taken_for_a_client_that_has_left_goes_back() {
+    let table = [
+        ("BLPOP", "a 0", "*2\r\n$1\r\na\r\n$1\r\nx\r\n", "LPUSH a x"),
+        ("BRPOP", "a 0", "*2\r\n$1\r\na\r\n$1\r\nx\r\n", "RPUSH a x"),
+        ("BZPOPMIN", "a 0", "*3\r\n$1\r\na\r\n$1\r\nm\r\n$1\r\n2\r\n", "ZADD a NX"),
+        // Over two slots the command that does not wait is sent.
+        ("LPOP", "a b 0", "$1\r\nx\r\n", "LPUSH a x"),
+        ("ZPOPMAX", "a b 0", "*2\r\n$1\r\nm\r\n$1\r\n2\r\n", "ZADD a NX"),
+    ];
+    for (sent, arguments, late, back) in table {
+        let fake = FakeCluster::of(1);
+        let gateway = Gateway::before_nodes(&fake.addresses()).start();
+        fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
+        fake.always(0, "CLIENT UNBLOCK 7", Act::say(":0\r\n"));
+        fake.always(0, sent, Act::SayLate(LATE, late.as_bytes().to_vec()));
+        let mut client = gateway.client();
+        let name = sent.strip_prefix('B').unwrap_or(sent);
+        client.send(&request_line(&format!("B{name} {arguments}")));
+        fake.wait_until_seen(0, sent, 1);
+        client.close_writing();
+        fake.wait_until_seen(0, back, 1);
+        assert_eq!(client.read_to_end(), b"", "{sent}");
+        wait_for("one element that went back", || {
+            returned(&gateway) == "slotway_returned_elements_total 1"
+        });
+        assert_eq!(fake.seen(0, sent), 1, "{sent}: one try is under way at most");
+    }
+}
+
+/// What a client is given before the gateway sees it leave is its own.
+#[test]
+fn who_stops_sending_still_gets_what_was_taken() {
+    let fake = FakeCluster::of(1);
+    let gateway = Gateway::before_nodes(&fake.addresses()).start();
+    let element = "*2\r\n$1\r\na\r\n$1\r\nx\r\n";
+    fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
+    fake.always(0, "BLPOP", Act::say(element));
+    for line in ["BLPOP a 0", "BLPOP a 1.5"] {
+        assert_eq!(gateway.client().call(line).bytes(), element.as_bytes());
+    }
+    assert_eq!(fake.seen(0, "CLIENT UNBLOCK"), 0);
+    assert_eq!(fake.seen(0, "CLIENT ID"), 1, "a connection is asked for its number once");
+    assert_eq!(fake.seen(0, "LPUSH"), 0);
+}
+
+#[test]
+fn a_node_that_falls_silent_does_not_keep_its_waiters() {
+    let fake = FakeCluster::of(1);
+    let gateway = Gateway::before_nodes(&fake.addresses()).start();
+    fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
+    fake.always(0, "CLIENT UNBLOCK", Act::say(":0\r\n"));
+    fake.always(0, "BLPOP", Act::Freeze);
+    let reply = gateway.client().call("BLPOP a 0.1");
+    assert!(reply.text().starts_with("UNCERTAIN backend connection lost"), "{reply}");
+    // A read is sent again, with the time that is left: none.
+    fake.always(0, "XREAD", Act::Freeze);
+    assert!(gateway.client().call("XREAD BLOCK 100 STREAMS a 0").is_nil());
+}
+
+#[test]
+fn a_node_that_lets_nobody_watch_its_keys_says_so() {
+    let fake = FakeCluster::of(1);
+    let gateway = Gateway::before_nodes(&fake.addresses()).start();
+    let refusal = "-NOPERM this user has no permissions to run the 'client|tracking' command\r\n";
+    fake.always(0, "CLIENT TRACKING", Act::say(refusal));
+    assert_eq!(gateway.client().call("BLPOP a b 0").bytes(), refusal.as_bytes());
+    assert_eq!(fake.seen(0, "LPOP"), 0);
+}
+
+/// A passing state of the node is a delay, and the time that is left shrinks meanwhile.
+#[test]
+fn a_node_that_cannot_serve_now_is_asked_again() {
+    let fake = FakeCluster::of(1);
+    let gateway = Gateway::before_nodes(&fake.addresses()).start();
+    let element = "*2\r\n$1\r\na\r\n$1\r\nx\r\n";
+    fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
+    fake.once(
+        0,
+        "BLPOP",
+        vec![
+            Act::say("-LOADING Redis is loading the dataset in memory\r\n"),
+            Act::say("-CLUSTERDOWN The cluster is down\r\n"),
+            Act::say(
+                "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n",
+            ),
+            Act::say(element),
+        ],
+    );
+    assert_eq!(gateway.client().call("BLPOP a 9").bytes(), element.as_bytes());
+    let waits: Vec<String> =
+        fake.history(0).into_iter().filter(|line| line.starts_with("BLPOP")).collect();
+    assert_eq!(waits.len(), 4, "{waits:?}");
+    assert_eq!(waits[0], "BLPOP a 9");
+    let left = |wait: &String| wait.rsplit(' ').next().unwrap().parse::<f64>().unwrap();
+    let left: Vec<f64> = waits.iter().map(left).collect();
+    assert!(left.is_sorted_by(|one, next| one >= next), "{waits:?}");
+    assert!(left[3] > 1.0 && left[3] < 9.0, "{waits:?}");
+}
