@@ -2,7 +2,7 @@
 //!
 //! Between MULTI and EXEC nothing is sent: commands are checked and collected here, so DISCARD costs nothing and a
 //! transaction needs no connection of its own. EXEC sends them as one uninterrupted block on the connection that
-//! all sessions share. What takes more than that (several slots, watched keys) is [`exec`]'s; what the gateway
+//! all sessions share. What takes more than that (several slots, watched keys) is [`mod@exec`]'s; what the gateway
 //! answers itself is put between by [`splice`].
 
 mod exec;
