@@ -324,17 +324,6 @@ impl Replies {
         }
     }
 
-    /// Writes what answers no request, behind the replies to what was asked so far.
-    pub(super) fn tell(&self, message: &[u8]) {
-        self.change(|places, exit| {
-            if places.is_empty() {
-                exit.outgoing.send(message);
-            } else {
-                places.push_ready(message.to_vec(), Family::Server, exit.now);
-            }
-        });
-    }
-
     fn touched(&self, state: &mut State) {
         if !state.queued
             && let Some(this) = self.this.upgrade()

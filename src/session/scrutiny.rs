@@ -164,7 +164,7 @@ impl Monitoring {
         let feeding = spawn_local(async move {
             loop {
                 match feed.recv().await {
-                    Ok(line) => client.replies.tell(&line),
+                    Ok(line) => client.replies.push(&line, b""),
                     Err(RecvError::Lagged(missed)) => {
                         tracing::warn!(client = %client.ends.client, missed, "client closed: it monitors too slowly");
                         return client.kill();

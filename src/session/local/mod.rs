@@ -95,6 +95,10 @@ fn ok(conversation: &Conversation, spec: &CommandSpec) -> Flow {
 
 /// `MONITOR`: the client sees the requests of all clients of this gateway, until RESET.
 fn monitor(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
+    if conversation.replies.unsettled() > 0 {
+        // What others do is shown behind what the client asked before.
+        return Flow::Wait;
+    }
     let (gateway, client) = (conversation.worker.gateway.clone(), conversation.client.clone());
     let flow = ok(conversation, spec);
     conversation.monitoring.get_or_insert_with(|| Monitoring::new(gateway, client));
