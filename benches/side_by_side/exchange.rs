@@ -91,6 +91,7 @@ impl Keyspace {
         let (request, reply) = match load.verb {
             Verb::Get => (get(&pairs), get_reply(&pairs)),
             Verb::Set => (set(&pairs), b"+OK\r\n".to_vec()),
+            Verb::Delete => (delete(&pairs), b":0\r\n".to_vec()),
         };
         exchange.request.extend(request);
         exchange.reply.extend(reply);
@@ -163,9 +164,18 @@ fn value(number: usize, bytes: usize) -> Vec<u8> {
 }
 
 fn get(pairs: &[&(String, Vec<u8>)]) -> Vec<u8> {
-    let name = if pairs.len() == 1 { "GET" } else { "MGET" };
-    let mut request = format!("*{}\r\n${}\r\n{name}\r\n", pairs.len() + 1, name.len()).into_bytes();
-    pairs.iter().for_each(|(key, _)| bulk(&mut request, key.as_bytes()));
+    let keys = pairs.iter().map(|(key, _)| key.clone());
+    of_keys(if pairs.len() == 1 { "GET" } else { "MGET" }, keys)
+}
+
+/// Nobody writes these keys.
+fn delete(pairs: &[&(String, Vec<u8>)]) -> Vec<u8> {
+    of_keys("DEL", pairs.iter().map(|(key, _)| format!("{key}:gone")))
+}
+
+fn of_keys(name: &str, keys: impl ExactSizeIterator<Item = String>) -> Vec<u8> {
+    let mut request = format!("*{}\r\n${}\r\n{name}\r\n", keys.len() + 1, name.len()).into_bytes();
+    keys.for_each(|key| bulk(&mut request, key.as_bytes()));
     request
 }
 

@@ -11,6 +11,8 @@ pub(crate) enum Verb {
     Get,
     /// SET, or MSET of several keys.
     Set,
+    /// DEL of keys that are not there, so that every run finds the same.
+    Delete,
 }
 
 /// Where the keys live, which decides who can be compared.
@@ -103,6 +105,8 @@ pub(crate) const LOADS: &[Load] = &[
     Load { name: "mget-10", keys: 10, placements: &[Spread], ..PLAIN },
     Load { name: "mset-10", keys: 10, verb: Verb::Set, placements: &[Spread], ..PLAIN },
     Load { name: "mget-100", keys: 100, placements: &[Spread], ..PLAIN },
+    Load { name: "mset-100", keys: 100, verb: Verb::Set, placements: &[Spread], ..PLAIN },
+    Load { name: "del-100", keys: 100, verb: Verb::Delete, placements: &[Spread], ..PLAIN },
 ];
 
 /// Every load's name and what it is, in the order of the report.
@@ -129,6 +133,7 @@ impl Load {
             (Verb::Set, 1) => "SET".to_owned(),
             (Verb::Get, keys) => format!("MGET of {keys} keys"),
             (Verb::Set, keys) => format!("MSET of {keys} keys"),
+            (Verb::Delete, keys) => format!("DEL of {keys} absent keys"),
         };
         let size = match self.value_bytes {
             bytes if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),
