@@ -75,6 +75,11 @@ impl Software {
         self.valkey.unwrap_or(self.redis)
     }
 
+    /// Whether it is, or behaves like, this version of Redis or a later one.
+    pub fn is_since(&self, major: u16, minor: u16) -> bool {
+        self.redis >= Version([major, minor, 0])
+    }
+
     /// The Redis version that it is, or behaves like.
     pub fn redis_version(&self) -> Version {
         self.redis

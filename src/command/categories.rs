@@ -61,6 +61,12 @@ impl Categories {
         all.find(|flag| flag.name().eq_ignore_ascii_case(name)).map(|flag| *flag.value())
     }
 
+    /// The name as rules write it, without the `@`; of several categories that of the first.
+    #[must_use]
+    pub fn label(self) -> String {
+        self.iter_names().next().map_or_else(String::new, |(name, _)| name.to_ascii_lowercase())
+    }
+
     /// Reads `fast string write`. In a row of the table a wrong name fails the build.
     pub(super) const fn listed(names: &str) -> Self {
         let mut names = names.as_bytes();

@@ -29,7 +29,11 @@ const VACANT: Entry = Entry { fold: 0, row: u16::MAX, exact: false, container: f
 impl Commands {
     /// The table's rows alone.
     pub fn baseline() -> Self {
-        Self::of(TABLE.to_vec())
+        let mut rows = TABLE.to_vec();
+        for (row, number) in rows.iter_mut().zip(0..) {
+            row.number = number;
+        }
+        Self::of(rows)
     }
 
     /// These rows and those that a server told of ([`learn`](super::learn())). Where both know a
@@ -37,13 +41,17 @@ impl Commands {
     /// newer versions add options, and with them arguments.
     pub fn with_learned(&self, learned: Vec<CommandSpec>) -> Self {
         let mut rows = self.rows.clone();
+        let mut number = rows.iter().map(|row| row.number).max().unwrap_or(0);
         for spec in learned {
             match rows.iter_mut().find(|row| row.name == spec.name) {
                 Some(row) => {
                     row.arity = spec.arity;
                     row.categories = spec.categories;
                 }
-                None => rows.push(spec),
+                None => {
+                    number = number.saturating_add(1);
+                    rows.push(CommandSpec { number, ..spec });
+                }
             }
         }
         Self::of(rows)
@@ -101,6 +109,14 @@ impl Commands {
     /// The row of this name, in any case, the subcommand after a space or a `|`.
     pub fn find(&self, full_name: &str) -> Option<&CommandSpec> {
         self.probe(&Name::of_row(full_name)).map(|(spec, _)| spec)
+    }
+
+    /// The rows of a container's subcommands; none for a plain command.
+    pub fn subcommands(&self, container: &CommandSpec) -> impl Iterator<Item = &CommandSpec> {
+        let name = container.name.clone();
+        self.rows.iter().filter(move |row| {
+            row.name.strip_prefix(&*name).is_some_and(|rest| rest.starts_with(' '))
+        })
     }
 
     /// Every row, subcommands included.

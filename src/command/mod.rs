@@ -32,6 +32,8 @@ const LEARNED: &str = "learned";
 pub struct CommandSpec {
     /// Upper case, the subcommand after a space: `GET`, `CLIENT ID`.
     pub name: Cow<'static, str>,
+    /// Its number, the same in every snapshot of the commands.
+    pub number: u16,
     /// Versions that brought it: `7.0` or older, `R8.4` Redis, `V9.0` Valkey, `mod` a module.
     pub since: &'static str,
     /// Number of arguments with the name: exactly n, at least -n, or 0 when only the server knows.
@@ -177,7 +179,8 @@ pub enum Availability {
     On,
     /// Everyone, once a setting allows it.
     Option,
-    /// Administrators; else NOPERM.
+    /// Administrators. Nothing follows from that by itself: the ACL categories are such that rules which keep
+    /// applications from harm (`-@admin -@dangerous`) deny it, and whoever is denied it gets NOPERM.
     Admin,
     /// Nobody.
     Off,
@@ -236,6 +239,7 @@ impl CommandSpec {
         let read = access == Access::Read;
         Self {
             name: Cow::Owned(name.to_ascii_uppercase().replace('|', " ")),
+            number: u16::MAX,
             since: LEARNED,
             arity,
             access,
@@ -265,6 +269,11 @@ impl CommandSpec {
     /// Whether the gateway has it at all; what it answers with an error whoever asks is not there.
     pub fn is_offered(&self) -> bool {
         self.default != Availability::Off && self.class != Class::Refused
+    }
+
+    /// Whether a client may send it before it has logged in. No rule denies it.
+    pub fn needs_no_login(&self) -> bool {
+        matches!(&*self.name, "AUTH" | "HELLO" | "QUIT" | "RESET")
     }
 
     /// The name as error texts, CLIENT LIST and metrics write it: `get`, `client|getname`.

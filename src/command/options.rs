@@ -71,7 +71,13 @@ impl CommandSpec {
     /// Whether `SORT` or `SORT_RO` looks at other keys, named by `BY` or `GET` patterns. `BY`
     /// without a `*` (`BY nosort`) names none.
     pub fn reads_patterns(&self, request: &Request<'_>) -> bool {
-        matches!(&*self.name, "SORT" | "SORT_RO") && sort_patterns(request)
+        self.pattern_option(request).is_some()
+    }
+
+    /// The first option, `BY` or `GET`, by which it does so.
+    pub fn pattern_option(&self, request: &Request<'_>) -> Option<&'static str> {
+        let sorts = matches!(&*self.name, "SORT" | "SORT_RO");
+        sorts.then(|| sort_patterns(request)).flatten()
     }
 
     /// The server's own refinement where the row cannot tell: `SET ... GET` also reads,
@@ -135,19 +141,19 @@ fn streams_block(request: &Request<'_>) -> bool {
     false
 }
 
-fn sort_patterns(request: &Request<'_>) -> bool {
+fn sort_patterns(request: &Request<'_>) -> Option<&'static str> {
     let mut at = 2;
     while let Some(argument) = request.arg(at) {
         let pattern = request.arg(at + 1).unwrap_or_default();
         at += match argument {
-            word if is_any(word, &["GET"]) => return true,
-            word if is_any(word, &["BY"]) && pattern.contains(&b'*') => return true,
+            word if is_any(word, &["GET"]) => return Some("GET"),
+            word if is_any(word, &["BY"]) && pattern.contains(&b'*') => return Some("BY"),
             word if is_any(word, &["LIMIT"]) => 3,
             word if is_any(word, &["BY", "STORE"]) => 2,
             _ => 1,
         };
     }
-    false
+    None
 }
 
 /// As the server looks for it: each subcommand with the number of its arguments.

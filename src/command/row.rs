@@ -53,6 +53,7 @@ pub(super) const fn keyed(
 ) -> CommandSpec {
     CommandSpec {
         name: Cow::Borrowed(name),
+        number: 0,
         since,
         arity,
         access: effect.0,

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::{Backend, ClientCertificates, Cluster, Limits, Listen, PubSub, Secret, Settings};
+use super::{Auth, Backend, ClientCertificates, Cluster, Limits, Listen, PubSub, Settings};
 
 /// A rule over several settings.
 pub(super) struct Check {
@@ -22,15 +22,24 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
-        keys: &["listen.address", "auth.password", "auth.password_file", "auth.allow_open"],
-        wrong: |s| protected(s.listen.address, &s.auth.password, s.auth.allow_open),
+        keys: &[
+            "listen.address",
+            "auth.password",
+            "auth.password_file",
+            "auth.users_file",
+            "auth.allow_open",
+        ],
+        wrong: |s| protected(s.listen.address, &s.auth),
     },
     Check {
-        keys: &["listen.tls_address", "auth.password", "auth.password_file", "auth.allow_open"],
-        wrong: |s| {
-            let address = s.listen.tls_address?;
-            protected(address, &s.auth.password, s.auth.allow_open)
-        },
+        keys: &[
+            "listen.tls_address",
+            "auth.password",
+            "auth.password_file",
+            "auth.users_file",
+            "auth.allow_open",
+        ],
+        wrong: |s| protected(s.listen.tls_address?, &s.auth),
     },
     Check {
         keys: &["listen.tls_address", "listen.address"],
@@ -137,11 +146,13 @@ fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
     one.port() != 0 && one.port() == other.port() && same_host
 }
 
-fn protected(address: SocketAddr, password: &Secret, allow_open: bool) -> Option<String> {
+/// What the users file says is looked at when it is read.
+fn protected(address: SocketAddr, auth: &Auth) -> Option<String> {
     let loopback = address.ip().to_canonical().is_loopback();
-    (!loopback && password.is_empty() && !allow_open).then(|| {
-        "is open to other machines without a password: set `auth.password` or \
-         `auth.password_file`, or allow it with `auth.allow_open = true`"
+    let closed = !auth.password.is_empty() || !auth.users_file.is_empty();
+    (!loopback && !closed && !auth.allow_open).then(|| {
+        "is open to other machines without a password: set `auth.password`, `auth.password_file` or \
+         `auth.users_file`, or allow it with `auth.allow_open = true`"
             .to_owned()
     })
 }

@@ -187,6 +187,16 @@ settings! {
         password_file: String = String::new(), Text;
         /// Listens beyond loopback without a password.
         allow_open: bool = false, Truth;
+        /// File with users and their rules, as a server's `users.acl`; `config/users.acl` is one to start
+        /// from. Read at start, on ACL LOAD and on reload. Empty means the default user alone.
+        users_file: String = String::new(), Text;
+        /// Whether users whose rules leave anything out may run scripts all the same. Nodes check the
+        /// commands inside a script against the gateway's own user, so there the user may do all that
+        /// the gateway may.
+        trust_scripts: bool = false, Truth;
+        /// How long the answer to a failed login waits; doubles with each failure from the same address,
+        /// up to 64 times as long. Zero answers at once.
+        failed_login_delay: Duration = millis(20), Time(Duration::ZERO..=MINUTE);
     }
 
     /// Bounds on what clients may use.

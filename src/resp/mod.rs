@@ -16,6 +16,13 @@ pub use reply::{Elements, ReplyError, ReplyScanner, elements, integer};
 pub use request::{Parsed, Request, RequestParser};
 pub use value::Value;
 
+/// Splits text into words as a server does: by spaces, with quotes. `None`: a quote does not end.
+#[must_use]
+pub fn words(text: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let words = inline::split(text).ok()?;
+    Some(words.iter().map(<[u8]>::to_vec).collect())
+}
+
 /// The version of the protocol that a connection speaks. A reply is passed on byte for byte, so a
 /// client's replies come from connections of its own version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

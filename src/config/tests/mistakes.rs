@@ -270,8 +270,8 @@ fn a_variable_that_is_not_text_is_a_mistake() {
 
 #[test]
 fn settings_must_fit_together() {
-    let open = "is open to other machines without a password: set `auth.password` or \
-                `auth.password_file`, or allow it with `auth.allow_open = true`";
+    let open = "is open to other machines without a password: set `auth.password`, \
+                `auth.password_file` or `auth.users_file`, or allow it with `auth.allow_open = true`";
     for (text, mistake) in [
         (
             "backend.request_timeout = \"5s\"",
@@ -359,7 +359,8 @@ fn a_flag_is_the_place_of_what_it_breaks() {
         mistakes,
         [
             "--listen: `listen.address` is open to other machines without a password: set \
-             `auth.password` or `auth.password_file`, or allow it with `auth.allow_open = true`",
+             `auth.password`, `auth.password_file` or `auth.users_file`, or allow it with \
+             `auth.allow_open = true`",
             "no cluster is named: set `cluster.nodes` or give `serve` a `--node HOST:PORT`",
         ]
     );
