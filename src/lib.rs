@@ -11,6 +11,7 @@
 //!    v                                                                                 |
 //!  session::Conversation::serve      the path on one screen:                           |
 //!    | command::Commands::resolve      its row; or unknown, arity                      |
+//!    | Conversation::is_free           no rule is about it; or acl::User::check        |
 //!    | route::plan                     one slot, one part per slot, any node, here     |
 //!    | Replies::expect                 a place in the session's order                  |
 //!    v                                                                                 |
@@ -41,6 +42,7 @@
 //! | [`tls`] | certificates and keys: whom to believe, and how to be believed |
 //! | [`merge`] | many partial replies become one |
 //! | [`command`] | what every command is: one row each |
+//! | [`acl`] | who may run what: users and their rules |
 //! | [`cluster`] | who serves a slot: an immutable snapshot |
 //! | [`route`] | a request becomes a plan; names slots, knows no connections |
 //! | [`backend`] | a worker's connections to the nodes; moves bytes, knows no commands |
@@ -77,7 +79,8 @@
 //!
 //! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
 //! workers); the commands that are known (control to workers, a snapshot); "look at the topology" (worker to
-//! control, bounded); questions about clients and scripts (worker to worker, bounded); how many listen to which
+//! control, bounded); questions about clients and scripts (worker to worker, bounded); the users' snapshot and its
+//! version, and the log of denials (by whoever changes them); how many listen to which
 //! channel (worker to worker, bounded), and which node is home to them (one `ArcSwap`); what CLIENT PAUSE and MONITOR
 //! want of every request (`session::scrutiny`, one counter to look at); metrics (atomics with one writer each);
 //! the word to drain; the replies of a large computation over slots (worker to a thread for it, and the result
@@ -119,6 +122,8 @@ pub mod tls;
 pub mod merge;
 
 pub mod command;
+
+pub mod acl;
 
 pub mod cluster;
 

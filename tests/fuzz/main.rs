@@ -1,4 +1,4 @@
-//! Random bytes, shaped like the protocol and then damaged, against the parsers.
+//! Random bytes, shaped like the protocol or like ACL rules and then damaged, against the parsers.
 //!
 //! Each target runs for `SLOTWAY_FUZZ_SECONDS` (2 by default) from a seed of the moment. A failure
 //! prints the seed of its round; `SLOTWAY_FUZZ_SEED` runs that round alone.
@@ -8,6 +8,7 @@
 mod random;
 mod replies;
 mod requests;
+mod rules;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -58,4 +59,14 @@ fn replies_in_pieces() {
 #[test]
 fn replies_as_sent() {
     run("replies_as_sent", replies::as_sent);
+}
+
+#[test]
+fn rules_as_given() {
+    run("rules_as_given", rules::as_given);
+}
+
+#[test]
+fn rules_in_files() {
+    run("rules_in_files", rules::in_files);
 }

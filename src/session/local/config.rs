@@ -1,10 +1,10 @@
 //! CONFIG GET: the settings that client libraries look at.
 
+use crate::acl::glob::{self, Case};
 use crate::command::CommandSpec;
 use crate::resp::{Protocol, Request, Value, write};
 
 use super::super::conversation::{Conversation, Flow};
-use super::glob;
 
 /// Settings that any client may see; a last `*` stands for any rest.
 const ALLOWED: &[&str] = &[
@@ -64,7 +64,9 @@ fn rewrite(reply: &[u8], own: &Own, patterns: &[Vec<u8>], protocol: Protocol, ou
         Ok(Value::Error(text)) if is_closed(text) => own
             .iter()
             .filter(|(name, _)| {
-                patterns.iter().any(|pattern| glob::matches(pattern, name.as_bytes()))
+                patterns
+                    .iter()
+                    .any(|pattern| glob::matches(pattern, name.as_bytes(), Case::Ignored))
             })
             .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
             .collect(),
@@ -72,7 +74,9 @@ fn rewrite(reply: &[u8], own: &Own, patterns: &[Vec<u8>], protocol: Protocol, ou
         Ok(map) => map
             .pairs()
             .filter_map(|(name, value)| Some((name.bytes()?, value.bytes()?)))
-            .filter(|(name, _)| ALLOWED.iter().any(|one| glob::matches(one.as_bytes(), name)))
+            .filter(|(name, _)| {
+                ALLOWED.iter().any(|one| glob::matches(one.as_bytes(), name, Case::Ignored))
+            })
             .map(|(name, value)| (name, own_value(own, name).unwrap_or(value)))
             .collect(),
     };

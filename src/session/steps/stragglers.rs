@@ -8,11 +8,11 @@
 
 use std::ops::RangeInclusive;
 
+use crate::acl::glob::{self, Case};
 use crate::cluster::{ShardIndex, Slot, Topology};
 use crate::resp::Value;
 use crate::route::Visit;
 
-use super::super::local::glob;
 use super::scan::Filter;
 use super::{Steps, Stop, integer, request};
 
@@ -52,7 +52,9 @@ pub(super) async fn stragglers(
         found.extend(texts(&steps.one(steps.at_node(&target, keys).repeatable()).await?)?);
     }
     found.retain(|key| {
-        filter.pattern.as_deref().is_none_or(|pattern| glob::matches_exactly(pattern, key))
+        // A server does not even look at a star alone, so the empty key matches it, too.
+        let wanted = |pattern: &[u8]| pattern == b"*" || glob::matches(pattern, key, Case::Matters);
+        filter.pattern.as_deref().is_none_or(wanted)
     });
     of_kind(steps, filter, found).await.map(Some)
 }
