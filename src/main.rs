@@ -247,6 +247,7 @@ impl Doctor {
 impl Check {
     fn run(self) -> anyhow::Result<()> {
         let settings = self.settings()?;
+        runtime::check_users(&settings)?;
         let mut out = std::io::stdout();
         writeln!(out, "{}: ok", self.config.display())?;
         if self.connect {

@@ -23,9 +23,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::cluster::Topology;
-use crate::config::Settings;
+use crate::config::{Mistakes, Settings};
 use crate::metrics::Metrics;
-use crate::session::{Colleagues, Gateway};
+use crate::session::{Access, Colleagues, Gateway};
 
 use certificates::Certificates;
 use listener::Listener;
@@ -52,6 +52,7 @@ pub fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
 
 async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let certificates = Certificates::load(&settings)?;
+    let access = Access::open(&settings)?;
     let mut signals = Signals::listen()?;
     let listener = Listener::bind(&settings.listen, certificates.acceptor.clone())?;
     let admin_listener = tokio::net::TcpListener::bind(settings.admin.address)
@@ -68,13 +69,13 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
 
     let (colleagues, inboxes) = Colleagues::new(workers(&settings));
     let credentials = certificates.credentials.clone();
-    let gateway = Gateway::new(settings.clone(), metrics.clone(), colleagues, credentials.clone());
+    let gateway = Gateway::new(settings.clone(), metrics.clone(), access, colleagues, credentials.clone());
     let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
 
     let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));
     tokio::task::spawn_local(admin::serve(admin_listener, state, stop.clone()));
     let on_news = {
-        let (metrics, readiness) = (metrics.clone(), readiness.clone());
+        let (metrics, readiness, gateway) = (metrics.clone(), readiness.clone(), gateway.clone());
         move |news: News<'_>| match news {
             News::Software(software) => gateway.nodes_run(software),
             News::Commands(reply) => gateway.node_knows(reply),
@@ -96,7 +97,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     tokio::select! {
         () = listener.accept(&workers, &settings) => {}
         () = certificates.follow() => {}
-        () = signals.told_to_stop(&certificates) => {}
+        () = signals.told_to_stop(&certificates, &gateway) => {}
     }
     drop(listener);
     readiness.drain();
@@ -104,12 +105,28 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     tracing::info!(clients = workers.clients(), "draining");
     tokio::select! {
         () = workers.drain(settings.runtime.drain_time) => {}
-        () = signals.told_to_stop(&certificates) => tracing::warn!(clients = workers.clients(), "told to stop at once"),
+        () = signals.told_to_stop(&certificates, &gateway) => tracing::warn!(clients = workers.clients(), "told to stop at once"),
     }
     stop.cancel();
     tokio::time::sleep(AFTERWORD).await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Says what is wrong with the users file that the settings name.
+pub fn check_users(settings: &Settings) -> Result<(), Mistakes> {
+    Access::open(settings).map(drop)
+}
+
+/// Reads the users file again, if there is one.
+fn reload_users(gateway: &Arc<Gateway>) {
+    let gateway = gateway.clone();
+    tokio::task::spawn_local(async move {
+        match gateway.reload_users().await {
+            Ok(()) => tracing::info!("users reloaded"),
+            Err(error) => tracing::error!(%error, "the users stay as they were"),
+        }
+    });
 }
 
 fn workers(settings: &Settings) -> usize {
@@ -167,12 +184,15 @@ impl Signals {
     }
 
     /// Returns when somebody wants the gateway to end. A hang-up means to load files again.
-    async fn told_to_stop(&mut self, certificates: &Certificates) {
+    async fn told_to_stop(&mut self, certificates: &Certificates, gateway: &Arc<Gateway>) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => certificates.reload(),
+                _ = self.hang_up.recv() => {
+                    certificates.reload();
+                    reload_users(gateway);
+                }
             }
         }
     }

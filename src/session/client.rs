@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::Arc;
 
+use crate::acl::User;
 use crate::backend::Micros;
 use crate::command::CommandSpec;
 use crate::resp::Protocol;
@@ -25,7 +27,12 @@ pub struct Client {
     pub(super) connected: Micros,
     pub(super) active: Cell<Micros>,
     pub(super) protocol: Cell<Protocol>,
+    /// It needs no login, or not any more.
     pub(super) authenticated: Cell<bool>,
+    /// It has logged in, or needed no login when it connected.
+    pub(super) logged_in: Cell<bool>,
+    /// Who it is, with the rules as they were when it last sent a request.
+    pub(super) user: RefCell<Arc<User>>,
     pub(super) name: RefCell<String>,
     pub(super) library: RefCell<String>,
     pub(super) library_version: RefCell<String>,
@@ -74,9 +81,11 @@ impl Client {
 }
 
 impl Client {
-    /// A client that has just connected; `open` when no login is needed.
-    pub(super) fn new(worker: &Worker, ends: Ends, open: bool, replies: Rc<Replies>) -> Rc<Self> {
+    /// A client that has just connected.
+    pub(super) fn new(worker: &Worker, ends: Ends, replies: Rc<Replies>) -> Rc<Self> {
         let now = worker.clock.tick();
+        let users = worker.gateway.access.users();
+        let open = users.are_open();
         Rc::new(Self {
             id: worker.gateway.next_client_id(),
             ends,
@@ -84,6 +93,8 @@ impl Client {
             active: Cell::new(now),
             protocol: Cell::new(Protocol::Resp2),
             authenticated: Cell::new(open),
+            logged_in: Cell::new(open),
+            user: RefCell::new(users.default_user()),
             name: RefCell::default(),
             library: RefCell::default(),
             library_version: RefCell::default(),
@@ -120,6 +131,7 @@ impl Client {
             library_version: self.library_version.borrow().clone(),
             command: self.command.get(),
             subscriptions: self.subscriptions.get(),
+            user: String::from_utf8_lossy(self.user.borrow().name()).into_owned(),
             waiting: (requests, bytes),
             blocked: self.is_blocked(),
         })
@@ -141,6 +153,7 @@ pub(super) struct Portrait {
     pub(super) library_version: String,
     pub(super) command: &'static str,
     pub(super) subscriptions: Tally,
+    pub(super) user: String,
     /// Replies and bytes that wait to leave.
     pub(super) waiting: (usize, usize),
     /// Its request waits on purpose.
@@ -172,8 +185,8 @@ impl fmt::Display for Portrait {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 3,
         };
-        let (library, version) = (&self.library, &self.library_version);
-        write!(f, " cmd={command} user=default redir=-1 resp={protocol}")?;
+        let (library, version, user) = (&self.library, &self.library_version, &self.user);
+        write!(f, " cmd={command} user={user} redir=-1 resp={protocol}")?;
         write!(f, " lib-name={library} lib-ver={version}")
     }
 }
@@ -198,6 +211,7 @@ pub(super) mod tests {
             library_version: String::new(),
             command: "",
             subscriptions: Tally::default(),
+            user: "default".to_owned(),
             waiting: (0, 0),
             blocked: false,
         }

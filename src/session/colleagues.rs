@@ -41,6 +41,8 @@ pub(super) enum Deed {
     Kill,
     /// End their waits; those that do not wait are not meant.
     Unblock(Ending),
+    /// End the sessions of those whose user is deleted.
+    Expel,
 }
 
 /// A client that was meant.
@@ -136,6 +138,7 @@ impl Inbox {
 async fn look(worker: &Worker, selection: &Selection, deed: Deed) -> Vec<Found> {
     let mut found = Vec::new();
     let mut next = 0;
+    let users = worker.gateway.access.users();
     loop {
         let now = worker.clock.tick();
         let end = next + AT_ONCE;
@@ -148,7 +151,8 @@ async fn look(worker: &Worker, selection: &Selection, deed: Deed) -> Vec<Found> 
                 };
                 let line = match deed {
                     Deed::List => portrait.to_string(),
-                    Deed::Kill => {
+                    Deed::Expel if users.again(&client.user.borrow()).is_some() => continue,
+                    Deed::Kill | Deed::Expel => {
                         client.kill();
                         String::new()
                     }

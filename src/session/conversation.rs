@@ -74,6 +74,10 @@ pub(super) struct Conversation {
     pub(super) publishing: Option<Destination>,
     /// The slot table's version under which the requests under way were routed.
     routed: u64,
+    /// The users' version that the client's user is of; 0 when it is to be looked up.
+    pub(super) seen: Cell<u64>,
+    /// The same, if the client may send whatever it likes; else 0.
+    pub(super) free_under: Cell<u64>,
 }
 
 impl Conversation {
@@ -82,8 +86,7 @@ impl Conversation {
             (worker.flusher.clone(), worker.metrics.clone(), worker.clock.clone());
         let settings = &worker.gateway.settings;
         let replies = Replies::new(socket, flusher, metrics, clock, settings);
-        let open = settings.auth.password.is_empty();
-        let client = Client::new(&worker, ends, open, replies.clone());
+        let client = Client::new(&worker, ends, replies.clone());
         let listed = Cell::new(Some(worker.clients.borrow_mut().insert(client.clone())));
         worker.metrics.session_opened();
         let asker: Rc<dyn Asker> = replies.clone();
@@ -102,6 +105,8 @@ impl Conversation {
             monitoring: None,
             publishing: None,
             routed: 0,
+            seen: Cell::new(0),
+            free_under: Cell::new(0),
         }
     }
 

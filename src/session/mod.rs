@@ -3,10 +3,14 @@
 //! A session is one task and one bounded state machine. It stops reading while its client leaves replies
 //! unread or has too much under way; what was read and not served waits in `input`.
 
+mod access;
+mod authorize;
 mod blocking;
 mod client;
 mod colleagues;
 mod conversation;
+mod denials;
+mod failures;
 mod family;
 mod farewell;
 mod flusher;
@@ -40,6 +44,7 @@ use conversation::{Conversation, Flow};
 use farewell::Farewell;
 use socket::Reader;
 
+pub use access::{Access, LoadError};
 pub use client::Client;
 pub use colleagues::{Colleagues, Inbox};
 pub use flusher::Flusher;

@@ -58,8 +58,10 @@ impl Conversation {
             Err(error) => return transaction::unresolved(self, &error),
         };
         self.client.ran(spec);
-        if !self.client.authenticated.get() && !local::before_login(spec) {
-            return self.reject(spec, "NOAUTH Authentication required.");
+        if !self.is_free()
+            && let Some(flow) = self.bar(spec, &request)
+        {
+            return flow;
         }
         if self.transaction.is_open() {
             return transaction::take(self, spec, &request);

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,6 +46,14 @@ impl Address {
     /// An IPv4 client that came in by an IPv6 listener is shown, and found, by its own address.
     fn ip(address: SocketAddr) -> Self {
         Self::Ip(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    }
+
+    /// Its host; nowhere in particular for a Unix socket.
+    pub(super) fn host(&self) -> IpAddr {
+        match self {
+            Self::Ip(address) => address.ip(),
+            Self::Unix(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        }
     }
 
     /// The TCP port; 0 for a Unix socket, as a server shows it.

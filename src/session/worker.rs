@@ -19,9 +19,11 @@ use crate::metrics::{Metrics, Rejection, Totals, WorkerMetrics};
 use crate::resp;
 use crate::route::{Itinerary, Reach};
 
+use super::access::Access;
 use super::blocking::Queue;
 use super::client::Client;
 use super::colleagues::Colleagues;
+use super::failures::Failures;
 use super::flusher::Flusher;
 use super::known::Known;
 use super::pubsub::Rooms;
@@ -53,6 +55,7 @@ pub struct Gateway {
     pub credentials: Arc<ArcSwap<Credentials>>,
     /// 40 hexadecimal digits, new with each start, as a server's `run_id`.
     pub run_id: String,
+    pub(super) access: Access,
     pub(super) colleagues: Colleagues,
     software: ArcSwap<Software>,
     known: Known,
@@ -71,6 +74,7 @@ impl Gateway {
     pub fn new(
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
+        access: Access,
         colleagues: Colleagues,
         credentials: Arc<ArcSwap<Credentials>>,
     ) -> Arc<Self> {
@@ -82,6 +86,7 @@ impl Gateway {
             metrics,
             credentials,
             run_id,
+            access,
             colleagues,
             software,
             known,
@@ -177,6 +182,7 @@ pub struct Worker {
     pub(super) gathered: Rc<Account>,
     /// Large computations that may run at once beside it.
     pub(super) computing: Semaphore,
+    pub(super) failures: Failures,
     /// Working memory for key positions.
     pub(super) positions: RefCell<Vec<u32>>,
     /// That a transaction over several slots is not atomic was logged.
@@ -213,6 +219,7 @@ impl Worker {
         let commands = RefCell::new(Cache::new(gateway.known.current()));
         let upstream = Subscriptions::new(pool.clone());
         let rooms = Rooms::new(upstream, metrics.clone(), &gateway.settings.pubsub);
+        let failures = Failures::new(gateway.settings.auth.failed_login_delay);
         Rc::new(Self {
             gateway,
             queue: Queue::new(pool.clone()),
@@ -231,6 +238,7 @@ impl Worker {
             reach,
             gathered,
             computing: Semaphore::new(COMPUTING),
+            failures,
             positions: RefCell::default(),
             told_of_spread: Cell::new(false),
             shapes: RefCell::default(),

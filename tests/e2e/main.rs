@@ -10,6 +10,7 @@
     reason = "tests block, wait and share as they like"
 )]
 
+mod acl;
 mod admin;
 mod blocking;
 mod blocking_faults;

@@ -111,7 +111,9 @@ fn list(
     spec: &CommandSpec,
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
-    let selection = Selection::to_list(request.args().skip(2))?;
+    let users = conversation.worker.gateway.access.users();
+    let is_user = |name: &[u8]| users.get(name).is_some();
+    let selection = Selection::to_list(request.args().skip(2), is_user)?;
     let (gateway, protocol) = (conversation.worker.gateway.clone(), conversation.protocol);
     conversation.answer_later(family(spec), async move {
         let found = gateway.colleagues.ask(selection, Deed::List).await;
@@ -138,7 +140,8 @@ fn kill(
     let (selection, skip_me) = if is_old_form {
         (Selection::at(request.arg(2).unwrap_or_default()), false)
     } else {
-        Selection::to_kill(request.args().skip(2))?
+        let users = conversation.worker.gateway.access.users();
+        Selection::to_kill(request.args().skip(2), |name| users.get(name).is_some())?
     };
     let (worker, client) = (&conversation.worker, &conversation.client);
     let portrait = client.portrait(worker.clock.now());

@@ -1,7 +1,6 @@
 //! Who a client is and how it speaks: HELLO, AUTH, SELECT, RESET.
 
-use subtle::ConstantTimeEq;
-
+use crate::acl::DEFAULT;
 use crate::command::CommandSpec;
 use crate::resp::{Protocol, Request, number, write};
 
@@ -10,9 +9,6 @@ use super::super::family::family;
 use super::error::{Refused, shown};
 use super::ok;
 
-/// The one user that there is.
-pub(super) const DEFAULT_USER: &[u8] = b"default";
-
 /// `AUTH [user] password`
 pub(super) fn auth(
     conversation: &Conversation,
@@ -20,13 +16,16 @@ pub(super) fn auth(
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
     let mut arguments = request.args().skip(1);
+    let users = conversation.worker.gateway.access.users();
     let (user, password) = match (arguments.next(), arguments.next(), arguments.next()) {
-        (Some(_), None, _) if is_open(conversation) => return Err(Refused::NoPassword),
-        (Some(password), None, _) => (DEFAULT_USER, password),
+        (Some(_), None, _) if users.default_user().has_no_password() => {
+            return Err(Refused::NoPassword);
+        }
+        (Some(password), None, _) => (DEFAULT, password),
         (Some(user), Some(password), None) => (user, password),
         _ => return Err(Refused::Syntax),
     };
-    log_in(conversation, user, password)?;
+    log_in(conversation, request, user, password)?;
     Ok(ok(conversation, spec))
 }
 
@@ -41,7 +40,9 @@ pub(super) fn hello(
     let mut arguments = request.args().skip(2);
     while let Some(option) = HelloOption::next(&mut arguments) {
         match option? {
-            HelloOption::Auth { user, password } => log_in(conversation, user, password)?,
+            HelloOption::Auth { user, password } => {
+                log_in(conversation, request, user, password)?;
+            }
             HelloOption::SetName(name) => {
                 *conversation.client.name.borrow_mut() = client_name(name)?;
             }
@@ -79,7 +80,7 @@ pub(super) fn reset(conversation: &mut Conversation, spec: &CommandSpec) -> Flow
     conversation.wanted = Wanted::All;
     conversation.monitoring = None;
     conversation.client.name.take();
-    conversation.client.authenticated.set(is_open(conversation));
+    conversation.log_out();
     conversation.answer(family(spec), |out| write::simple(out, "RESET"))
 }
 
@@ -95,20 +96,14 @@ pub(super) fn client_name(name: &[u8]) -> Result<String, Refused> {
     printable(name).ok_or(Refused::ClientName)
 }
 
-fn is_open(conversation: &Conversation) -> bool {
-    conversation.worker.gateway.settings.auth.password.is_empty()
-}
-
-fn log_in(conversation: &Conversation, user: &[u8], password: &[u8]) -> Result<(), Refused> {
-    let expected = conversation.worker.gateway.settings.auth.password.expose().as_bytes();
-    // The time that this takes tells at most how long the password is.
-    let is_right: bool = expected.ct_eq(password).into();
-    if user != DEFAULT_USER || !(is_right || expected.is_empty()) {
-        conversation.worker.metrics.login_failed();
-        return Err(Refused::WrongPassword);
-    }
-    conversation.client.authenticated.set(true);
-    Ok(())
+fn log_in(
+    conversation: &Conversation,
+    request: &Request<'_>,
+    user: &[u8],
+    password: &[u8],
+) -> Result<(), Refused> {
+    let admitted = conversation.log_in(request, user, password);
+    if admitted { Ok(()) } else { Err(Refused::WrongPassword) }
 }
 
 fn greet(conversation: &Conversation, spec: &CommandSpec) -> Flow {

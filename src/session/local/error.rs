@@ -2,6 +2,7 @@
 //! server's where a server has one.
 
 use crate::command::CommandSpec;
+use crate::resp::Request;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::session) enum Refused {
@@ -60,6 +61,30 @@ pub(in crate::session) enum Refused {
     Age,
     #[error("ERR No such user '{0}'")]
     User(String),
+    #[error("ERR User '{0}' not found")]
+    NoUser(String),
+    #[error("ERR Command '{0}' not found")]
+    NoCommand(String),
+    #[error("ERR The 'default' user cannot be removed")]
+    DefaultUser,
+    #[error(
+        "ERR ACL GENPASS argument must be the number of bits for the output password, a positive number \
+         up to 4096"
+    )]
+    PasswordBits,
+    #[error("ERR the system has no random numbers")]
+    NoRandomness,
+    #[error("ERR unknown subcommand or wrong number of arguments for '{0}'. Try ACL HELP.")]
+    AclSubcommand(String),
+    #[error(
+        "ERR This gateway is not configured to use an ACL file. You may want to name one with the setting \
+         auth.users_file"
+    )]
+    NoUsersFile,
+    #[error(
+        "ERR There was an error trying to save the ACLs. Please check the server logs for more information"
+    )]
+    NotSaved,
     #[error("ERR CLIENT TRACKING is not supported by the gateway")]
     Tracking,
     #[error(
@@ -79,6 +104,11 @@ impl Refused {
     /// For what is not built yet.
     pub(super) fn unsupported(spec: &CommandSpec) -> Self {
         Self::Unsupported(spec.wire_name())
+    }
+
+    /// For a number of arguments that no form of the subcommand has.
+    pub(super) fn acl_subcommand(request: &Request<'_>) -> Self {
+        Self::AclSubcommand(shown(request.arg(1).unwrap_or_default()))
     }
 
     /// For a number of arguments that the table lets pass.

@@ -1,12 +1,12 @@
 //! What the gateway answers itself.
 
+mod acl;
 mod client;
 mod cluster;
 mod command;
 mod config;
 mod connection;
 mod error;
-pub(super) mod glob;
 mod selection;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -24,11 +24,6 @@ use error::Refused;
 
 pub(super) use selection::Selection;
 
-/// Whether a client may send this before it has logged in.
-pub(super) fn before_login(spec: &CommandSpec) -> bool {
-    matches!(&*spec.name, "AUTH" | "HELLO" | "QUIT" | "RESET")
-}
-
 /// Answers a command of the class `Local`.
 pub(super) fn answer(
     conversation: &mut Conversation,
@@ -36,6 +31,7 @@ pub(super) fn answer(
     request: &Request<'_>,
 ) -> Flow {
     let answered = match spec.name.split_once(' ') {
+        Some(("ACL", subcommand)) => acl::answer(conversation, subcommand, spec, request),
         Some(("CLIENT", subcommand)) => client::answer(conversation, subcommand, spec, request),
         Some(("CLUSTER", subcommand)) => cluster::answer(conversation, subcommand, spec, request),
         Some(("COMMAND", subcommand)) => {
@@ -43,7 +39,10 @@ pub(super) fn answer(
         }
         _ => plain(conversation, spec, request),
     };
-    answered.unwrap_or_else(|refused| conversation.fail(family(spec), refused.to_string()))
+    answered.unwrap_or_else(|refused| match refused {
+        Refused::WrongPassword => conversation.fail_late(family(spec), refused.to_string()),
+        refused => conversation.fail(family(spec), refused.to_string()),
+    })
 }
 
 fn plain(
@@ -78,13 +77,6 @@ fn plain(
         "ROLE" => conversation.answer(family, role),
         "COMMAND" => command::answer(conversation, "INFO", spec, request),
         "MONITOR" => monitor(conversation, spec),
-        "ACL WHOAMI" => {
-            conversation.answer(family, |out| write::bulk(out, connection::DEFAULT_USER))
-        }
-        "ACL USERS" => conversation.answer(family, |out| {
-            write::array(out, 1);
-            write::bulk(out, connection::DEFAULT_USER);
-        }),
         _ => return Err(Refused::unsupported(spec)),
     })
 }

@@ -4,7 +4,6 @@ use crate::resp::number;
 
 use super::super::client::Portrait;
 use super::super::socket::Address;
-use super::connection::DEFAULT_USER;
 use super::error::{Refused, shown};
 
 /// Clients for which all of it holds.
@@ -13,6 +12,7 @@ pub(in crate::session) struct Selection {
     /// Ordered; absent means any.
     ids: Option<Vec<u64>>,
     kind: Option<Kind>,
+    user: Option<String>,
     address: Option<String>,
     local_address: Option<String>,
     /// Least time since it connected, in seconds.
@@ -34,19 +34,21 @@ enum Filter {
     Kind(Kind),
     Address(String),
     LocalAddress(String),
-    /// The only user there is, so it leaves out nobody.
-    User,
+    User(String),
 }
 
 impl Selection {
-    /// Reads what follows `CLIENT LIST`.
-    pub(super) fn to_list<'a>(arguments: impl Iterator<Item = &'a [u8]>) -> Result<Self, Refused> {
+    /// Reads what follows `CLIENT LIST`. `is_user` tells which users there are.
+    pub(super) fn to_list<'a>(
+        arguments: impl Iterator<Item = &'a [u8]>,
+        is_user: impl Fn(&[u8]) -> bool,
+    ) -> Result<Self, Refused> {
         let mut selection = Self::default();
         let mut arguments = arguments.peekable();
         while let Some(word) = arguments.next() {
             let value = arguments.next().ok_or(Refused::Syntax)?;
             if !is(word, "ID") {
-                selection.take(Filter::read(word, value)?);
+                selection.take(Filter::read(word, value, &is_user)?);
                 continue;
             }
             let mut ids = vec![list_id(value)?];
@@ -63,6 +65,7 @@ impl Selection {
     /// is left out.
     pub(super) fn to_kill<'a>(
         mut arguments: impl Iterator<Item = &'a [u8]>,
+        is_user: impl Fn(&[u8]) -> bool,
     ) -> Result<(Self, bool), Refused> {
         let mut selection = Self::default();
         let mut skip_me = true;
@@ -79,7 +82,7 @@ impl Selection {
                     return Err(Refused::Syntax);
                 }
             } else {
-                selection.take(Filter::read(word, value)?);
+                selection.take(Filter::read(word, value, &is_user)?);
             }
         }
         Ok((selection, skip_me))
@@ -109,6 +112,7 @@ impl Selection {
         self.except != Some(client.id)
             && self.ids.as_ref().is_none_or(|ids| ids.binary_search(&client.id).is_ok())
             && self.kind.is_none_or(|kind| kind == Kind::of(client))
+            && self.user.as_ref().is_none_or(|user| *user == client.user)
             && self.age.is_none_or(|age| client.age >= age)
             && at(&self.address, &client.ends.client)
             && at(&self.local_address, &client.ends.local)
@@ -119,13 +123,13 @@ impl Selection {
             Filter::Kind(kind) => self.kind = Some(kind),
             Filter::Address(address) => self.address = Some(address),
             Filter::LocalAddress(address) => self.local_address = Some(address),
-            Filter::User => {}
+            Filter::User(name) => self.user = Some(name),
         }
     }
 }
 
 impl Filter {
-    fn read(word: &[u8], value: &[u8]) -> Result<Self, Refused> {
+    fn read(word: &[u8], value: &[u8], is_user: impl Fn(&[u8]) -> bool) -> Result<Self, Refused> {
         let text = || String::from_utf8_lossy(value).into_owned();
         if is(word, "TYPE") {
             Kind::read(value).map(Self::Kind)
@@ -134,7 +138,7 @@ impl Filter {
         } else if is(word, "LADDR") {
             Ok(Self::LocalAddress(text()))
         } else if is(word, "USER") {
-            if value == DEFAULT_USER { Ok(Self::User) } else { Err(Refused::User(shown(value))) }
+            if is_user(value) { Ok(Self::User(text())) } else { Err(Refused::User(shown(value))) }
         } else {
             Err(Refused::Syntax)
         }
@@ -187,6 +191,10 @@ mod tests {
         line.split_ascii_whitespace().map(str::as_bytes)
     }
 
+    fn is_user(name: &[u8]) -> bool {
+        name == b"default" || name == b"other"
+    }
+
     /// Which of the clients 1, 2 and 3 are meant.
     fn meant(selection: &Selection) -> Vec<u64> {
         (1..=3).filter(|id| selection.holds(&portrait(*id))).collect()
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn lists() {
-        let table: [(&str, Result<&[u64], Refused>); 16] = [
+        let table: [(&str, Result<&[u64], Refused>); 17] = [
             ("", Ok(&[1, 2, 3])),
             ("ID 3 1", Ok(&[1, 3])),
             ("id 0 -5 99", Ok(&[])),
@@ -210,10 +218,11 @@ mod tests {
             ("ID 1x", Err(Refused::ClientId)),
             ("ID 1 foo", Err(Refused::ClientId)),
             ("FOO bar", Err(Refused::Syntax)),
+            ("USER other", Ok(&[])),
             ("USER nobody", Err(Refused::User("nobody".to_owned()))),
         ];
         for (line, expected) in table {
-            let found = Selection::to_list(words(line)).map(|selection| meant(&selection));
+            let found = Selection::to_list(words(line), is_user).map(|selection| meant(&selection));
             assert_eq!(found, expected.map(<[u64]>::to_vec), "{line:?}");
         }
     }
@@ -221,7 +230,7 @@ mod tests {
     #[test]
     fn kills() {
         type Meant = Result<(&'static [u64], bool), Refused>;
-        let table: [(&str, Meant); 15] = [
+        let table: [(&str, Meant); 16] = [
             ("ID 2", Ok((&[2], true))),
             ("id 2 skipme NO", Ok((&[2], false))),
             ("SKIPME yes", Ok((&[1, 2, 3], true))),
@@ -229,6 +238,7 @@ mod tests {
             ("MAXAGE 100", Ok((&[1, 2, 3], true))),
             ("MAXAGE 101", Ok((&[], true))),
             ("USER default TYPE normal", Ok((&[1, 2, 3], true))),
+            ("USER other SKIPME no", Ok((&[], false))),
             ("ID x", Err(Refused::ClientIdRange)),
             ("ID 0", Err(Refused::ClientIdRange)),
             ("ID 5 FOO", Err(Refused::Syntax)),
@@ -239,7 +249,8 @@ mod tests {
             ("MAXAGE 0", Err(Refused::Age)),
         ];
         for (line, expected) in table {
-            let found = Selection::to_kill(words(line)).map(|(one, skip)| (meant(&one), skip));
+            let found =
+                Selection::to_kill(words(line), is_user).map(|(one, skip)| (meant(&one), skip));
             assert_eq!(found, expected.map(|(ids, skip)| (ids.to_vec(), skip)), "{line:?}");
         }
     }

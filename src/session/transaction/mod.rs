@@ -66,6 +66,11 @@ impl Transaction {
         !matches!(self.state, State::Closed)
     }
 
+    /// Whether EXEC has begun, and has not been answered.
+    pub(super) fn has_begun(&self) -> bool {
+        matches!(self.state, State::Running(_))
+    }
+
     /// Whether EXEC waits for nodes. Then nothing is served.
     pub(super) fn is_running(&self) -> bool {
         matches!(&self.state, State::Running(running) if !running.is_done())

@@ -1,0 +1,134 @@
+//! What a client may do, looked at before each of its requests.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::acl::{Denied, Wording};
+use crate::command::CommandSpec;
+use crate::metrics::Family;
+use crate::resp::{Request, write};
+
+use super::conversation::{Conversation, Flow};
+use super::denials::{Event, Reason};
+
+impl Conversation {
+    /// Whether the client may send whatever it likes, by users that have not changed since that was found. It
+    /// is the one thing that the rules cost a client without restrictions.
+    #[inline]
+    pub(super) fn is_free(&self) -> bool {
+        self.free_under.get() == self.worker.gateway.access.version()
+    }
+
+    /// Answers a request that the client may not send, and says how to go on; `None` when it may.
+    pub(super) fn bar(&mut self, spec: &CommandSpec, request: &Request<'_>) -> Option<Flow> {
+        // An EXEC that waits for nodes is served again and again; it was looked at when it came.
+        if self.transaction.has_begun() {
+            return None;
+        }
+        if !self.renew() {
+            // Its user was deleted. Whoever did that will have it disconnected; nothing more is answered.
+            self.client.kill();
+            return Some(Flow::Close);
+        }
+        if !self.is_authenticated() && !spec.needs_no_login() {
+            return Some(self.reject(spec, "NOAUTH Authentication required."));
+        }
+        let denied = self.client.user.borrow().check(spec, request).err()?;
+        Some(self.deny(denied, spec, request))
+    }
+
+    /// Learns of changed users. `false`: this client's is deleted.
+    fn renew(&self) -> bool {
+        let access = &self.worker.gateway.access;
+        // Looked at first: users that are newer than their version are only looked up once more.
+        let version = access.version();
+        if self.seen.get() == version {
+            return true;
+        }
+        let users = access.users();
+        let Some(user) = users.again(&self.client.user.borrow()).cloned() else { return false };
+        let authenticated = self.client.logged_in.get() || users.are_open();
+        self.client.authenticated.set(authenticated);
+        let free = authenticated && user.is_unrestricted();
+        self.client.user.replace(user);
+        self.free_under.set(if free { version } else { 0 });
+        self.seen.set(version);
+        true
+    }
+
+    fn deny(&mut self, denied: Denied, spec: &CommandSpec, request: &Request<'_>) -> Flow {
+        let name = spec.wire_name();
+        let reason = match denied {
+            Denied::Key(_) => Reason::Key,
+            Denied::Channel(_) => Reason::Channel,
+            Denied::Command | Denied::Patterns(_) | Denied::Script => Reason::Command,
+        };
+        let argument = denied.place().and_then(|at| request.arg(at)).unwrap_or(name.as_bytes());
+        let user = self.client.user.borrow().clone();
+        self.worker.metrics.acl_denied();
+        self.note(reason, argument, user.name());
+        self.reject(spec, denied.line(user.name(), spec, self.wording()))
+    }
+
+    /// Becomes another user, if this is its password.
+    pub(super) fn log_in(&self, request: &Request<'_>, name: &[u8], password: &[u8]) -> bool {
+        let (worker, address) = (&self.worker, self.client.ends.client.host());
+        let users = worker.gateway.access.users();
+        let Some(user) = users.admit(name, password) else {
+            worker.metrics.login_failed();
+            self.note(Reason::Login, request.name(), name);
+            return false;
+        };
+        worker.failures.succeeded(address);
+        self.client.user.replace(user.clone());
+        self.client.logged_in.set(true);
+        self.client.authenticated.set(true);
+        self.forget_rights();
+        true
+    }
+
+    /// Becomes what it was when it connected.
+    pub(super) fn log_out(&self) {
+        let users = self.worker.gateway.access.users();
+        self.client.user.replace(users.default_user());
+        self.client.logged_in.set(users.are_open());
+        self.client.authenticated.set(users.are_open());
+        self.forget_rights();
+    }
+
+    /// They are looked up again before the next request.
+    fn forget_rights(&self) {
+        self.free_under.set(0);
+        self.seen.set(0);
+    }
+
+    /// Answers a failed login, the later the more of them came from its address.
+    pub(super) fn fail_late(&self, family: Family, text: String) -> Flow {
+        let (worker, address) = (&self.worker, self.client.ends.client.host());
+        let pause = worker.failures.failed(address, worker.clock.now());
+        if pause == Duration::ZERO {
+            return self.fail(family, text);
+        }
+        self.answer_later(family, async move {
+            sleep(pause).await;
+            let mut line = Vec::new();
+            write::error(&mut line, text);
+            line
+        });
+        Flow::Next
+    }
+
+    fn note(&self, reason: Reason, object: &[u8], user: &[u8]) {
+        let portrait = self.client.portrait(self.worker.clock.now());
+        let client = portrait.map(|portrait| portrait.to_string()).unwrap_or_default();
+        let context = if self.transaction.is_open() { "multi" } else { "toplevel" };
+        self.worker.gateway.access.denials.add(Event { reason, context, object, user, client });
+    }
+
+    /// How the servers behind the gateway write about rules.
+    pub(super) fn wording(&self) -> Wording {
+        let names_users = self.worker.gateway.software().is_since(7, 2);
+        if names_users { Wording::New } else { Wording::Old }
+    }
+}
