@@ -86,6 +86,7 @@ impl Users {
         for rule in rules {
             match user.apply_one(trim(&rule), commands) {
                 Ok(()) => {}
+                Err(RuleError::Unknown) if user.await_command(trim(&rule)) => {}
                 Err(RuleError::Unknown) => faults.push(Fault::Unknown(text(&rule))),
                 // What follows may be wrong only because of this.
                 Err(error) if understood => {

@@ -207,6 +207,30 @@ impl Selector {
         }
     }
 
+    /// Notes a rule about a module's command that nobody knows yet: it holds once a node tells of it.
+    pub(super) fn await_command(&mut self, rule: &[u8]) -> bool {
+        let Ok(rule) = std::str::from_utf8(rule) else { return false };
+        let Some((sign, name)) = rule.split_at_checked(1) else { return false };
+        // Modules name their commands so, and nobody else does.
+        let is_module = name.contains('.') && !name.contains('|') && !has_space(name.as_bytes());
+        if matches!(sign, "+" | "-") && is_module {
+            self.keep(sign == "+", &name.to_ascii_lowercase());
+            return true;
+        }
+        false
+    }
+
+    /// Works the rules about commands out again, with more commands than there were.
+    pub(super) fn reconsider(&mut self, commands: &Commands) {
+        let given = self.given.clone();
+        self.set_all_commands(self.allowed.has_future());
+        for rule in given {
+            if self.apply(rule.as_bytes(), commands).is_err() {
+                self.await_command(rule.as_bytes());
+            }
+        }
+    }
+
     /// Notes a rule and forgets those that it makes void: the same command, and what belongs to it.
     fn keep(&mut self, allowed: bool, name: &str) {
         self.given.retain(|rule| {

@@ -2,9 +2,9 @@
 
 use super::Denied::{Channel, Command, Key, Patterns, Script};
 use super::{DEFAULT, Denied, Fault, FileError, RuleError, RulesError, User, Users, Wording};
-use crate::command::Commands;
+use crate::command::{Access, CommandSpec, Commands};
 use crate::config::{Auth, Secret};
-use crate::resp::{Limits, Parsed, RequestParser, write};
+use crate::resp::{Limits, Parsed, Request, RequestParser, write};
 
 /// The users of whom one, called `u`, has these rules.
 fn users(rules: &str) -> Result<Users, RulesError> {
@@ -17,15 +17,18 @@ fn user(rules: &str) -> User {
     User::clone(users.get(b"u").unwrap())
 }
 
-fn check(user: &User, call: &str) -> Result<(), Denied> {
+fn with_request<T>(call: &str, look: impl FnOnce(&Request<'_>) -> T) -> T {
     let mut frame = Vec::new();
     write::command(&mut frame, &call.split(' ').collect::<Vec<_>>());
     let mut parser = RequestParser::new();
     let parsed = parser.parse(&frame, &Limits::default(), true);
     assert_eq!(parsed, Ok(Parsed::Request(frame.len())));
-    let request = parser.request(&frame);
+    look(&parser.request(&frame))
+}
+
+fn check(user: &User, call: &str) -> Result<(), Denied> {
     let commands = Commands::baseline();
-    user.check(commands.resolve(&request).unwrap(), &request)
+    with_request(call, |request| user.check(commands.resolve(request).unwrap(), request))
 }
 
 fn text(user: &User, wording: Wording) -> String {
@@ -465,4 +468,34 @@ fn the_shipped_users_file() {
     {
         assert_eq!(check(get(b"metrics"), call), expected, "{call}");
     }
+}
+
+/// As a server does when a module is loaded.
+#[test]
+fn commands_that_come_later_are_judged_by_the_same_rules() {
+    let file = b"user a on ~* +@all -@write\nuser b on ~* +@read +mod.put -mod.get\nuser c on ~* +@all -mod.put\n";
+    let before = Users::read(file, &Auth::default(), &Commands::baseline()).unwrap();
+    let learned = [("mod.put", Access::Write), ("mod.get", Access::Read)].map(|(name, access)| {
+        CommandSpec::learned(
+            name,
+            2,
+            access,
+            Commands::baseline().find("get").unwrap().keys.clone(),
+        )
+    });
+    let commands = Commands::baseline().with_learned(learned.to_vec());
+    let users = before.reconsidered(&commands);
+    let allows = |name: &str, call: &str| {
+        with_request(call, |request| {
+            let spec = commands.resolve(request).unwrap();
+            users.get(name.as_bytes()).unwrap().check(spec, request).is_ok()
+        })
+    };
+    for (name, put, get) in [("a", false, true), ("b", true, false), ("c", false, true)] {
+        assert_eq!((allows(name, "mod.put k"), allows(name, "mod.get k")), (put, get), "{name}");
+        assert!(users.again(before.get(name.as_bytes()).unwrap()).is_some(), "the same user");
+    }
+    let written = users.file(&commands);
+    assert_eq!(written, before.file(&commands));
+    assert!(Users::read(b"user a +other.put|x", &Auth::default(), &commands).is_err());
 }

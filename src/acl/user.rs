@@ -141,6 +141,19 @@ impl User {
         Ok(())
     }
 
+    /// See [`Selector::await_command`].
+    pub(super) fn await_command(&mut self, rule: &[u8]) -> bool {
+        self.root.await_command(rule)
+    }
+
+    /// The same user where more commands are known.
+    pub(super) fn reconsidered(&self, commands: &Commands) -> Self {
+        let mut user = self.clone();
+        user.root.reconsider(commands);
+        user.selectors.iter_mut().for_each(|selector| selector.reconsider(commands));
+        user
+    }
+
     fn add_password(&mut self, hash: Hash) {
         if !self.passwords.iter().any(|known| known.is(&hash)) {
             self.passwords.push(hash);

@@ -138,6 +138,15 @@ impl Users {
         self
     }
 
+    /// The same users where more commands are known: categories reach further, and future has come.
+    #[must_use]
+    pub fn reconsidered(&self, commands: &Commands) -> Self {
+        let again = |(name, user): (&Vec<u8>, &Arc<User>)| {
+            (name.clone(), Arc::new(user.reconsidered(commands)))
+        };
+        Self { all: self.all.iter().map(again).collect(), ..*self }
+    }
+
     /// The users file that makes these users.
     pub fn file(&self, commands: &Commands) -> Vec<u8> {
         let mut text = Vec::new();

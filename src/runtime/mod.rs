@@ -69,7 +69,8 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
 
     let (colleagues, inboxes) = Colleagues::new(workers(&settings));
     let credentials = certificates.credentials.clone();
-    let gateway = Gateway::new(settings.clone(), metrics.clone(), access, colleagues, credentials.clone());
+    let gateway =
+        Gateway::new(settings.clone(), metrics.clone(), access, colleagues, credentials.clone());
     let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
 
     let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));

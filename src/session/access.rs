@@ -91,6 +91,12 @@ impl Access {
         Ok(())
     }
 
+    /// Works all rules out again, now that these commands are known.
+    pub(super) fn reconsider(&self, commands: &Commands) {
+        let Ok(()) =
+            self.change(|users| Ok::<_, std::convert::Infallible>(users.reconsidered(commands)));
+    }
+
     /// Where the users come from, if from a file.
     pub(super) fn file(&self) -> Option<PathBuf> {
         file_of(&self.auth)
@@ -100,10 +106,10 @@ impl Access {
     ///
     /// # Errors
     /// What is wrong with it. Then nothing has changed.
-    pub(super) fn load(&self, path: &Path) -> Result<(), LoadError> {
+    pub(super) fn load(&self, path: &Path, commands: &Commands) -> Result<(), LoadError> {
         let shown = path.display();
         let text = read(path).map_err(|error| LoadError::Unreadable(shown.to_string(), error))?;
-        let users = Users::read(&text, &self.auth, &Commands::baseline()).map_err(|errors| {
+        let users = Users::read(&text, &self.auth, commands).map_err(|errors| {
             let lines =
                 errors.iter().map(|FileError { line, fault }| format!("{shown}:{line}: {fault}. "));
             LoadError::Wrong(lines.collect())
@@ -140,7 +146,10 @@ impl Gateway {
     pub async fn reload_users(self: Arc<Self>) -> Result<(), LoadError> {
         let Some(path) = self.access.file() else { return Ok(()) };
         let this = self.clone();
-        tokio::task::spawn_blocking(move || this.access.load(&path)).await??;
+        tokio::task::spawn_blocking(move || {
+            this.access.load(&path, &this.known.current().load_full())
+        })
+        .await??;
         self.colleagues.ask(Selection::default(), Deed::Expel).await;
         Ok(())
     }

@@ -58,7 +58,7 @@ pub struct Gateway {
     pub(super) access: Access,
     pub(super) colleagues: Colleagues,
     software: ArcSwap<Software>,
-    known: Known,
+    pub(super) known: Known,
     pub(super) scrutiny: Scrutiny,
     next_client: AtomicU64,
     /// What was counted before the counts began anew.
@@ -106,7 +106,12 @@ impl Gateway {
 
     /// What a node answered to `COMMAND`.
     pub fn node_knows(&self, reply: &[u8]) {
+        let before = self.known.current().load_full();
         self.known.hear(reply);
+        let now = self.known.current().load_full();
+        if !Arc::ptr_eq(&before, &now) {
+            self.access.reconsider(&now);
+        }
     }
 
     /// What clients are told that it is: `standalone` or `cluster`.

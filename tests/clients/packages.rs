@@ -1,9 +1,9 @@
 //! The libraries under test, installed into `target/clients` when what is asked for has changed.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::fs;
 
 use rustix::fs::{FlockOperation, flock};
 

@@ -262,7 +262,7 @@ mod tests {
         for (line, expected) in
             [("TYPE pubsub", true), ("TYPE normal", false), ("TYPE slave", false)]
         {
-            let selection = Selection::to_list(words(line)).unwrap();
+            let selection = Selection::to_list(words(line), is_user).unwrap();
             assert_eq!(selection.holds(&subscriber), expected, "{line}");
         }
     }

@@ -12,9 +12,8 @@ use std::task::Poll;
 
 use tokio::sync::{Notify, mpsc};
 
+use crate::acl::glob::{self, Case};
 use crate::backend::Kind;
-
-use super::super::local::glob;
 
 /// Reports that may wait at one worker; who finds no room waits.
 const WAITING: usize = 64;
@@ -154,7 +153,7 @@ impl Census {
             audience.shared += i64::from(direct > 0);
             if plain {
                 let matching =
-                    patterns.iter().filter(|(name, _)| glob::matches_exactly(name, channel));
+                    patterns.iter().filter(|(name, _)| glob::matches(name, channel, Case::Matters));
                 for (_, count) in matching {
                     audience.listeners += i64::from(*count);
                     audience.shared += 1;

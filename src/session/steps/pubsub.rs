@@ -6,10 +6,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::acl::glob::{self, Case};
 use crate::backend::{Kind, Terms, Topic};
 use crate::resp::{Value, integer as as_integer, write};
 
-use super::super::local::glob;
 use super::super::pubsub::{Destination, Publication, Rooms};
 use super::{Call, Outcome, Step, Steps, Stop, is_error};
 
@@ -59,7 +59,7 @@ async fn names(steps: &Steps, call: &Call, kind: Kind) -> Outcome {
     }
     let replies = everybody(steps, call).await?;
     let rooms = &steps.worker.rooms;
-    let wanted = |name: &[u8]| call.len() < 3 || glob::matches_exactly(call.arg(2), name);
+    let wanted = |name: &[u8]| call.len() < 3 || glob::matches(call.arg(2), name, Case::Matters);
     let mut found = rooms.census.names(kind);
     found.retain(|name| wanted(name));
     let carried = if kind == Kind::Shard { carried(rooms) } else { HashSet::new() };
