@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until};
 
 use super::replies::Replies;
@@ -13,6 +14,9 @@ use super::replies::Replies;
 /// The longest that replies wait for those right behind them, which other nodes are about to give. The
 /// finest that the timer knows.
 const PATIENCE: Duration = Duration::from_millis(1);
+
+/// Sessions written for before other tasks get their turn.
+const AT_ONCE: usize = 256;
 
 /// The worker's list of sessions with something to write.
 #[derive(Default)]
@@ -52,11 +56,15 @@ impl Flusher {
             if postponed.is_empty() {
                 deadline = Instant::now() + PATIENCE;
             }
-            for replies in turn.drain(..) {
+            for (replies, number) in turn.drain(..).zip(1..) {
                 if !replies.can_wait() {
                     replies.flush();
                 } else if replies.postpone() {
                     postponed.push(replies);
+                }
+                // A message for thousands must not keep the others waiting.
+                if number % AT_ONCE == 0 {
+                    yield_now().await;
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::backend::Kind;
 use crate::merge::info::human;
 use crate::metrics::Usage;
 
@@ -67,12 +68,17 @@ pub(super) fn persistence(_: &Conversation) -> Lines {
 
 pub(super) fn stats(conversation: &Conversation) -> Lines {
     let totals = conversation.worker.gateway.totals();
+    let census = &conversation.worker.rooms.census;
+    let subscribed = |kind| census.names(kind).len().to_string();
     vec![
         ("total_connections_received", totals.connections_received.to_string()),
         ("total_commands_processed", totals.commands_processed.to_string()),
         ("total_net_input_bytes", totals.bytes_in.to_string()),
         ("total_net_output_bytes", totals.bytes_out.to_string()),
         ("rejected_connections", totals.rejected_connections.to_string()),
+        ("pubsub_channels", subscribed(Kind::Channel)),
+        ("pubsub_patterns", subscribed(Kind::Pattern)),
+        ("pubsubshard_channels", subscribed(Kind::Shard)),
     ]
 }
 

@@ -59,6 +59,12 @@ impl Audience {
     pub(in crate::session) fn corrected(self, count: i64) -> i64 {
         count.saturating_sub(self.shared).max(0) + self.listeners
     }
+
+    /// The same for a message. One that reached nobody did not reach this gateway either: it has not subscribed
+    /// again there yet.
+    pub(super) fn reached(self, count: i64) -> i64 {
+        if count == 0 { 0 } else { self.corrected(count) }
+    }
 }
 
 /// One worker's knowledge of all.
@@ -303,6 +309,8 @@ mod tests {
         ] {
             assert_eq!(audience.corrected(count), expected, "{count} {audience:?}");
         }
+        assert_eq!(audience(2, 1).reached(0), 0);
+        assert_eq!(audience(2, 1).reached(1), 2);
     }
 
     #[tokio::test]

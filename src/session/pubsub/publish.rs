@@ -65,7 +65,7 @@ impl Publication {
         match integer(reply) {
             Some(count) => {
                 let audience = rooms.audience(self.kind, &self.channel);
-                write::integer(out, audience.corrected(count));
+                write::integer(out, audience.reached(count));
             }
             None => out.extend_from_slice(reply),
         }
