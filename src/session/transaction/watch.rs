@@ -22,11 +22,13 @@ use crate::resp::{Protocol, Request, write};
 use super::super::conversation::{Conversation, Flow};
 use super::super::family::family;
 use super::super::worker::Worker;
-use super::queue::{Block, Keys};
-use super::{CROSSSLOT, TOO_LARGE, keys, limit};
+use super::queue::Block;
+use super::{CROSSSLOT, TOO_LARGE, limit};
 
 /// Between two tries to find the node that has the slot.
 const PAUSE: Duration = Duration::from_millis(5);
+/// The reply to WATCH.
+const OK: &[u8] = b"+OK\r\n";
 
 type KeySet = HashSet<Bytes, foldhash::fast::RandomState>;
 
@@ -65,13 +67,13 @@ pub(super) fn begin(
     spec: &CommandSpec,
     request: &Request<'_>,
 ) -> Flow {
-    let Ok(Some(Keys { slot, .. })) = keys(conversation, spec, request) else {
-        return conversation.fail(family(spec), CROSSSLOT);
-    };
-    let watched = conversation.transaction.watched();
+    let parts = by_slot(request);
+    let mut slots = conversation.transaction.watched();
+    slots.extend(parts.iter().map(|(slot, _)| *slot));
+    slots.dedup();
     let several =
         conversation.worker.gateway.settings.routing.transactions == Transactions::BestEffort;
-    if !several && watched.iter().any(|other| *other != slot) {
+    if !several && slots.len() > 1 {
         return conversation.fail(family(spec), CROSSSLOT);
     }
     if conversation.replies.unsettled() > 0 {
@@ -81,12 +83,30 @@ pub(super) fn begin(
     if watching.size() + request.frame().len() > limit(conversation) {
         return conversation.fail(family(spec), TOO_LARGE);
     }
-    let keys: Vec<Bytes> = request.args().skip(1).map(Bytes::copy_from_slice).collect();
     let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);
     conversation.answer_later(family(spec), async move {
-        watching.add(&worker, protocol, slot, keys).await
+        for (slot, keys) in parts {
+            // What was watched before a slot that fails stays so: EXEC may find a change too many, never one too few.
+            let reply = watching.add(&worker, protocol, slot, keys).await;
+            if reply != OK {
+                return reply;
+            }
+        }
+        OK.to_vec()
     });
     Flow::Next
+}
+
+/// The keys of a WATCH, slot by slot. All that follows its name are keys.
+fn by_slot(request: &Request<'_>) -> Vec<(Slot, Vec<Bytes>)> {
+    let mut keys: Vec<(Slot, Bytes)> =
+        request.args().skip(1).map(|key| (Slot::of(key), Bytes::copy_from_slice(key))).collect();
+    keys.sort_by_key(|(slot, _)| slot.index());
+    keys.chunk_by(|one, next| one.0 == next.0)
+        .filter_map(|part| {
+            Some((part.first()?.0, part.iter().map(|(_, key)| key.clone()).collect()))
+        })
+        .collect()
 }
 
 impl Watching {
@@ -124,7 +144,7 @@ impl Watching {
         match watch {
             Ok(watch) => {
                 self.watches.borrow_mut().push(watch);
-                b"+OK\r\n".to_vec()
+                OK.to_vec()
             }
             Err(line) => line,
         }
