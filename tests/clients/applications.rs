@@ -10,12 +10,6 @@ fn gateway() -> Gateway {
 #[test]
 fn celery() {
     let gateway = gateway();
-    passes(python("celery_app.py", &gateway));
-}
-
-#[test]
-fn celery_with_its_keys_in_one_slot() {
-    let gateway = gateway();
     let mut command = python("celery_app.py", &gateway);
     command.env("CELERY_PREFIX", "{celery}");
     passes(command);

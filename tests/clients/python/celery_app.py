@@ -1,6 +1,7 @@
 """Celery: broker and results on one endpoint; a worker that retries, a chord, a revoked task.
 
-CELERY_PREFIX puts a prefix before every key, such as {celery}: with braces all of them stand in one slot.
+Its transport runs scripts over several keys of one queue, so CELERY_PREFIX, which stands before every key, must be
+a hash tag such as {celery}.
 """
 
 import os
