@@ -1,5 +1,6 @@
 //! What a client may do, looked at before each of its requests.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
@@ -39,7 +40,7 @@ impl Conversation {
     }
 
     /// Learns of changed users. `false`: this client's is deleted.
-    fn renew(&self) -> bool {
+    fn renew(&mut self) -> bool {
         let access = &self.worker.gateway.access;
         // Looked at first: users that are newer than their version are only looked up once more.
         let version = access.version();
@@ -51,7 +52,10 @@ impl Conversation {
         let authenticated = self.client.logged_in.get() || users.are_open();
         self.client.authenticated.set(authenticated);
         let free = authenticated && user.is_unrestricted();
-        self.client.user.replace(user);
+        let before = self.client.user.replace(user.clone());
+        if !free && !Arc::ptr_eq(&before, &user) {
+            self.transaction.rules_changed();
+        }
         self.free_under.set(if free { version } else { 0 });
         self.seen.set(version);
         true

@@ -605,3 +605,21 @@ fn rules_of_any_size_and_bytes_do_no_harm() {
     assert!(other.call("GET key:x").text().starts_with("NOPERM "));
     assert!(client.call("ACL LIST").items().len() == 2);
 }
+
+#[test]
+fn a_transaction_does_not_outlive_the_rules_it_was_collected_under() {
+    let gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    let (mut admin, mut client) = (gateway.client(), gateway.client());
+    admin.call("ACL SETUSER app on >pw ~acl:* +@all");
+    client.call("AUTH app pw");
+    assert_eq!(client.call("MULTI").text(), "OK");
+    assert_eq!(client.call("SET acl:multi v").text(), "QUEUED");
+    admin.call("ACL SETUSER app -set");
+    assert!(client.call("EXEC").text().starts_with("EXECABORT "));
+    assert!(client.call("GET acl:multi").is_nil());
+    // Whoever else changes does not matter.
+    assert_eq!(client.call("MULTI").text(), "OK");
+    assert_eq!(client.call("GET acl:multi").text(), "QUEUED");
+    admin.call("ACL SETUSER other on");
+    assert_eq!(client.call("EXEC").items().len(), 1);
+}

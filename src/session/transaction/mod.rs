@@ -7,6 +7,7 @@
 
 mod exec;
 mod queue;
+mod rules;
 mod splice;
 mod watch;
 
@@ -64,11 +65,6 @@ impl Transaction {
     /// Whether MULTI was said.
     pub(super) fn is_open(&self) -> bool {
         !matches!(self.state, State::Closed)
-    }
-
-    /// Whether EXEC has begun, and has not been answered.
-    pub(super) fn has_begun(&self) -> bool {
-        matches!(self.state, State::Running(_))
     }
 
     /// Whether EXEC waits for nodes. Then nothing is served.
