@@ -35,7 +35,6 @@ use watch::Watching;
 
 /// Commands of one transaction that the gateway answers: it does so in one turn, while others wait.
 const MOST_HERE: usize = 10_000;
-
 const TOO_LARGE: &str =
     "ERR the transaction is larger than the gateway allows (limits.request_bytes)";
 const NOT_ALLOWED: &str = "ERR Command not allowed inside a transaction";
