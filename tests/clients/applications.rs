@@ -29,9 +29,7 @@ fn rq() {
 #[test]
 fn huey() {
     let gateway = gateway();
-    let mut command = python("huey_app.py", &gateway);
-    command.env("HUEY_NAME", "{huey}");
-    passes(command);
+    passes(python("huey_app.py", &gateway));
 }
 
 #[test]
