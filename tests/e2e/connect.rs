@@ -504,36 +504,6 @@ fn answers_that_are_the_gateways_own() {
     assert!(client.is_closed());
 }
 
-/// Classes that are not built yet are refused, never sent anywhere.
-#[test]
-fn what_is_not_built_is_refused_clearly() {
-    let gateway = Gateway::before(Cluster::shared()).start();
-    let mut client = gateway.client();
-    for line in [
-        "MULTI",
-        "EXEC",
-        "WATCH a",
-        "SUBSCRIBE a",
-        "BLPOP a b 0",
-        "EVAL return 0",
-        "FLUSHALL",
-        "SCAN 0",
-        "SINTER a b",
-        "WAIT 0 0",
-    ] {
-        let reply = client.call(line);
-        // Built since then: this row has done its work.
-        if reply.is_error() {
-            assert!(
-                reply.text().starts_with("ERR ") || reply.text().starts_with("CROSSSLOT "),
-                "{line}: {reply}"
-            );
-            assert!(!reply.text().contains("unknown command"), "{line}: {reply}");
-        }
-    }
-    assert_eq!(client.call("PING").text(), "PONG");
-}
-
 fn walk(name: &str, client: &mut Client, at_once: bool, requests: &[(&str, Sees)]) {
     if at_once {
         let bytes: Vec<u8> = requests.iter().flat_map(|(line, _)| request_line(line)).collect();
