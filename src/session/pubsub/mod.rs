@@ -171,20 +171,22 @@ impl Subscriber {
         let mut met = HashSet::new();
         let new = names.iter().filter(|name| !self.subscribed.has(kind, name) && met.insert(*name));
         let mut seats: Vec<Seat> = new.map(|name| rooms.keep_seat(kind, name)).collect();
+        seats.iter_mut().for_each(|seat| seat.wait(&self.client));
         let topics: Vec<Topic> = seats.iter().map(|seat| seat.topic().clone()).collect();
         rooms.upstream.established(&topics).await.map_err(|error| error.to_string())?;
         seats.iter_mut().for_each(Seat::count);
         rooms.census.told().await;
         // From here on nothing waits: no message comes before the confirmation, and none is missed after it.
         let mut seats = seats.into_iter().peekable();
-        let mut frames = Vec::new();
+        let (mut frames, mut early) = (Vec::new(), Vec::new());
         for name in names {
             if let Some(seat) = seats.next_if(|seat| seat.name() == name) {
-                self.subscribed.add(seat);
+                early.extend(self.subscribed.add(seat));
             }
             let count = self.client.subscriptions.get().shown(kind);
             self.write(&mut frames, kind.subscribe(), Some(name), count);
         }
+        frames.extend(early);
         Ok(frames)
     }
 

@@ -9,6 +9,7 @@ use crate::resp::{Request, integer, write};
 
 use super::super::conversation::{Conversation, Flow};
 use super::super::steps;
+use super::census::Audience;
 use super::rooms::Rooms;
 
 /// Where messages go. Those for one place may be under way together: they stay in order.
@@ -25,6 +26,8 @@ pub(in crate::session) struct Publication {
     kind: Kind,
     carrier: Kind,
     channel: Box<[u8]>,
+    /// Who listened when it was sent. Whoever came later may have missed it, and is not counted.
+    audience: Audience,
 }
 
 impl Publication {
@@ -32,7 +35,12 @@ impl Publication {
     pub(in crate::session) fn of(rooms: &Rooms, spec: &CommandSpec, request: &Request<'_>) -> Self {
         let channel = request.arg(1).unwrap_or_default();
         let kind = if spec.keys.is_none() { Kind::Channel } else { Kind::Shard };
-        Self { kind, carrier: rooms.carrier(kind, channel), channel: channel.into() }
+        Self {
+            kind,
+            carrier: rooms.carrier(kind, channel),
+            channel: channel.into(),
+            audience: rooms.audience(kind, channel),
+        }
     }
 
     pub(in crate::session) fn destination(&self) -> Destination {
@@ -61,12 +69,9 @@ impl Publication {
     }
 
     /// Writes the node's reply as it looks when the gateway's clients are counted, and not its own subscriptions.
-    pub(in crate::session) fn correct(&self, rooms: &Rooms, reply: &[u8], out: &mut Vec<u8>) {
+    pub(in crate::session) fn correct(&self, reply: &[u8], out: &mut Vec<u8>) {
         match integer(reply) {
-            Some(count) => {
-                let audience = rooms.audience(self.kind, &self.channel);
-                write::integer(out, audience.reached(count));
-            }
+            Some(count) => write::integer(out, self.audience.reached(count)),
             None => out.extend_from_slice(reply),
         }
     }
@@ -92,10 +97,10 @@ pub(super) fn serve(
     }
     conversation.publishing = destination;
     conversation.client.is_special.set(true);
-    let (rooms, sent) = (rooms.clone(), Rc::new(publication));
+    let sent = Rc::new(publication);
     let rewrite = {
         let sent = sent.clone();
-        move |reply: &[u8], out: &mut Vec<u8>| sent.correct(&rooms, reply, out)
+        move |reply: &[u8], out: &mut Vec<u8>| sent.correct(reply, out)
     };
     let about = conversation.about(spec, request);
     let ticket = conversation.replies.expect_rewrite(about, Box::new(rewrite));

@@ -18,6 +18,9 @@ use crate::resp::Protocol;
 use super::super::client::Client;
 use super::census::{Audience, Census};
 
+/// Bytes of early messages that a subscription keeps.
+const EARLY_BYTES: usize = 1 << 20;
+
 type Names = HashMap<Arc<[u8]>, Weak<Room>, foldhash::fast::RandomState>;
 
 /// All rooms of a worker.
@@ -41,13 +44,15 @@ struct Listener {
     client: Rc<Client>,
     /// As what it subscribed: plain channels may be carried by shard channels.
     kind: Kind,
+    /// Messages that came before its confirmation, while it waits for that.
+    early: RefCell<Option<Vec<u8>>>,
 }
 
 /// A client's subscription to one channel or pattern. Dropped, it ends.
 pub(super) struct Seat {
     room: Rc<Room>,
     kind: Kind,
-    /// Its number once it has been taken.
+    /// Its number once the client waits in it.
     place: Option<usize>,
     counted: bool,
 }
@@ -114,8 +119,8 @@ impl Drop for Room {
 impl Hearer for Room {
     fn hear(&self, message: &Message<'_>) -> usize {
         let seats = self.seats.borrow();
-        for (_, Listener { client, kind }) in &*seats {
-            client.replies.push(head(*kind, client.protocol.get()), message.tail);
+        for (_, listener) in &*seats {
+            listener.hear(message);
         }
         self.rooms.metrics.messages_delivered(seats.len());
         seats.len()
@@ -124,6 +129,21 @@ impl Hearer for Room {
     fn missed(&self) {
         if self.rooms.on_loss == OnLoss::Disconnect {
             self.seats.borrow().iter().for_each(|(_, listener)| listener.client.kill());
+        }
+    }
+}
+
+impl Listener {
+    fn hear(&self, message: &Message<'_>) {
+        let head = head(self.kind, self.client.protocol.get());
+        match &mut *self.early.borrow_mut() {
+            None => self.client.replies.push(head, message.tail),
+            Some(early) if early.len() < EARLY_BYTES => {
+                early.extend_from_slice(head);
+                early.extend_from_slice(message.tail);
+            }
+            // Nobody was told yet that it listens.
+            Some(_) => {}
         }
     }
 }
@@ -159,11 +179,20 @@ impl Seat {
         self.room.rooms.census.change(self.kind, self.name(), 1);
     }
 
-    /// From now on messages reach the client.
-    pub(super) fn sit(&mut self, client: &Rc<Client>) {
-        let listener = Listener { client: client.clone(), kind: self.kind };
+    /// From now on messages are kept for the client. Libraries do not wait for the confirmation before they have
+    /// something published.
+    pub(super) fn wait(&mut self, client: &Rc<Client>) {
+        let early = RefCell::new(Some(Vec::new()));
+        let listener = Listener { client: client.clone(), kind: self.kind, early };
         self.place = Some(self.room.seats.borrow_mut().insert(listener));
         self.room.rooms.metrics.subscriptions(1);
+    }
+
+    /// From now on messages reach the client; returns those that were kept.
+    pub(super) fn sit(&self) -> Vec<u8> {
+        let seats = self.room.seats.borrow();
+        let listener = self.place.and_then(|place| seats.get(place));
+        listener.and_then(|listener| listener.early.take()).unwrap_or_default()
     }
 }
 

@@ -66,17 +66,18 @@ impl Subscribed {
         seats.get(kind as usize).map_or(Vec::new(), |seats| seats.keys().cloned().collect())
     }
 
-    /// The client listens from now on, unless its session has ended.
+    /// The client listens from now on, unless its session has ended. Returns the messages that came early.
     #[expect(clippy::indexing_slicing, reason = "there are as many maps as kinds")]
-    pub(super) fn add(&self, mut seat: Seat) {
+    pub(super) fn add(&self, seat: Seat) -> Vec<u8> {
         if self.closed.get() {
-            return;
+            return Vec::new();
         }
-        seat.sit(&self.client);
+        let early = seat.sit();
         let (kind, mut tally) = (seat.kind(), self.client.subscriptions.get());
         *tally.of(kind) += 1;
         self.seats.borrow_mut()[kind as usize].insert(seat.name().clone(), seat);
         self.client.subscribes(tally);
+        early
     }
 
     /// The client does not listen any more. Returns the seat, which may be the last in its room.

@@ -40,7 +40,7 @@ async fn publish(steps: &Steps, call: &Call) -> Outcome {
     };
     rooms.upstream.caught_up(slot).await;
     let mut out = Vec::new();
-    publication.correct(rooms, &reply, &mut out);
+    publication.correct(&reply, &mut out);
     Ok(out)
 }
 
