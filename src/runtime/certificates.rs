@@ -1,4 +1,4 @@
-//! Certificates, keys and the cluster's password: loaded again when their files change.
+//! Certificates and keys: loaded again when their files change. Passwords are those of the start.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
