@@ -156,15 +156,17 @@ impl Refresher {
     }
 
     /// Asks a few nodes that were never asked, without waiting for them, so that what every node runs is
-    /// known in time.
+    /// known in time; and some of those in trouble, whom no look comes to as long as the others are well.
     fn meet_strangers(&mut self) {
         let topology = self.topology.load();
-        let strangers = topology.nodes().map(|node| &node.address);
-        let strangers: Vec<_> = strangers
-            .filter(|address| !self.contacts.contains_key(*address))
-            .take(ASKED_AT_ONCE)
-            .cloned()
-            .collect();
+        let mut strangers: Vec<_> = topology.nodes().map(|node| &node.address).collect();
+        fastrand::shuffle(&mut strangers);
+        let is_strange = |address: &&Arc<str>| match self.contacts.get(*address) {
+            None => true,
+            Some(contact) => contact.trouble.is_some() && contact.question.is_none(),
+        };
+        let strangers: Vec<_> =
+            strangers.into_iter().filter(is_strange).take(ASKED_AT_ONCE).cloned().collect();
         strangers.iter().for_each(|address| self.ask(address));
     }
 
