@@ -46,6 +46,7 @@
 //! | [`cluster`] | who serves a slot: an immutable snapshot |
 //! | [`route`] | a request becomes a plan; names slots, knows no connections |
 //! | [`backend`] | a worker's connections to the nodes; moves bytes, knows no commands |
+//! | [`observe`] | what watches requests, beside their path: the audit log |
 //! | [`session`] | one client, from first byte to last |
 //! | [`admin`] | HTTP for machines and people |
 //! | [`runtime`] | threads and lifetimes |
@@ -84,7 +85,8 @@
 //! channel (worker to worker, bounded), and which node is home to them (one `ArcSwap`); what CLIENT PAUSE and MONITOR
 //! want of every request (`session::scrutiny`, one counter to look at); metrics (atomics with one writer each);
 //! the word to drain; the replies of a large computation over slots (worker to a thread for it, and the result
-//! back). No locks on the request path, no global state.
+//! back); records of the audit log (anyone to the thread that writes them, bounded). No locks on the request path,
+//! no global state.
 //!
 //! # Where the code taught better than the plan
 //!
@@ -130,6 +132,8 @@ pub mod cluster;
 pub mod route;
 
 pub mod backend;
+
+pub mod observe;
 
 pub mod session;
 

@@ -276,6 +276,12 @@ impl CommandSpec {
         matches!(&*self.name, "AUTH" | "HELLO" | "QUIT" | "RESET")
     }
 
+    /// Whether it belongs into the audit log: it is for administrators, or clears databases.
+    pub fn is_administrative(&self) -> bool {
+        self.default == Availability::Admin
+            || (self.class == Class::AllMasters && self.access == Access::Write)
+    }
+
     /// The name as error texts, CLIENT LIST and metrics write it: `get`, `client|getname`.
     pub fn wire_name(&self) -> String {
         self.name.to_ascii_lowercase().replace(' ', "|")

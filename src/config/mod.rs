@@ -254,7 +254,8 @@ settings! {
 
     /// What is logged, and how. Log lines go to standard error.
     log: Log {
-        /// One level for all, or levels by room.
+        /// One level for all, or levels by room. Logins and the commands of administrators are logged as `audit` at
+        /// level info, failed logins and denials at level warn: "warn,audit=info" logs all of them.
         level: String = "info".to_owned(), Filter;
         /// "auto" is text on a terminal and JSON elsewhere.
         format: LogFormat = LogFormat::Auto, OneOf;

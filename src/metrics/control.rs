@@ -22,6 +22,7 @@ pub(super) struct Control {
     sessions_limit: IntGauge,
     ready: IntGauge,
     draining: IntGauge,
+    audit_left_out: IntCounter,
 }
 
 impl Control {
@@ -77,6 +78,13 @@ impl Control {
             )?,
             ready: gauge("slotway_ready", "Whether the gateway says that it is ready.")?,
             draining: gauge("slotway_draining", "Whether the gateway is about to leave.")?,
+            audit_left_out: add(
+                registry,
+                IntCounter::new(
+                    "slotway_audit_left_out_total",
+                    "Records of the audit log that were not written, because there were too many.",
+                )?,
+            )?,
         })
     }
 }
@@ -122,6 +130,11 @@ impl Metrics {
     /// The gateway is about to leave, or not.
     pub fn draining(&self, draining: bool) {
         self.control.draining.set(i64::from(draining));
+    }
+
+    /// A record of the audit log is not written. Any thread may say so.
+    pub fn audit_left_out(&self) {
+        self.control.audit_left_out.inc();
     }
 }
 

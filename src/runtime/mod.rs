@@ -70,7 +70,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let (colleagues, inboxes) = Colleagues::new(workers(&settings));
     let credentials = certificates.credentials.clone();
     let gateway =
-        Gateway::new(settings.clone(), metrics.clone(), access, colleagues, credentials.clone());
+        Gateway::new(settings.clone(), metrics.clone(), access, colleagues, credentials.clone())?;
     let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
 
     let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));
@@ -110,6 +110,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     }
     stop.cancel();
     tokio::time::sleep(AFTERWORD).await;
+    gateway.audit.finish();
     tracing::info!("stopped");
     Ok(())
 }

@@ -72,6 +72,7 @@ impl Conversation {
         let user = self.client.user.borrow().clone();
         self.worker.metrics.acl_denied();
         self.note(reason, argument, user.name());
+        self.audit_denial(spec, reason, argument);
         self.reject(spec, denied.line(user.name(), spec, self.wording()))
     }
 
@@ -82,6 +83,7 @@ impl Conversation {
         let Some(user) = users.admit(name, password) else {
             worker.metrics.login_failed();
             self.note(Reason::Login, request.name(), name);
+            self.audit_failed_login(users.get(name).map(|user| user.name()));
             return false;
         };
         worker.failures.succeeded(address);
@@ -89,6 +91,7 @@ impl Conversation {
         self.client.logged_in.set(true);
         self.client.authenticated.set(true);
         self.forget_rights();
+        self.audit_login("password");
         true
     }
 

@@ -4,6 +4,7 @@
 //! unread or has too much under way; what was read and not served waits in `input`.
 
 mod access;
+mod audit;
 mod authorize;
 mod blocking;
 mod client;

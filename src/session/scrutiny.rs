@@ -126,6 +126,10 @@ impl Conversation {
     pub(super) fn show(&self, commands: &Commands, request: &Request<'_>) {
         let feed = &self.worker.gateway.scrutiny.feed;
         let Ok(spec) = commands.resolve(request) else { return };
+        if !spec.is_offered() {
+            // A server does not show what it refuses, and there may be passwords in it.
+            return;
+        }
         // What administers a server is nobody's business, and passwords even less.
         let is_secret = matches!(&*spec.name, "AUTH" | "HELLO");
         if feed.receiver_count() > 0 && !is_secret && !spec.categories.contains(Categories::ADMIN) {

@@ -34,7 +34,7 @@ impl Conversation {
             self.rests = true;
             return Flow::Wait;
         }
-        let flow = self.serve_wanted(commands, request, whole);
+        let flow = self.resolve_and_serve(commands, request, whole);
         if watched && flow != Flow::Wait {
             self.show(commands, &request);
         }
@@ -47,7 +47,7 @@ impl Conversation {
         flow
     }
 
-    fn serve_wanted(
+    fn resolve_and_serve(
         &mut self,
         commands: &Commands,
         request: Request<'_>,
@@ -63,38 +63,51 @@ impl Conversation {
         {
             return flow;
         }
+        let flow = self.serve_allowed(spec, &request, whole);
+        if spec.is_administrative() && flow != Flow::Wait {
+            self.audit_command(spec, &request);
+        }
+        flow
+    }
+
+    fn serve_allowed(
+        &mut self,
+        spec: &CommandSpec,
+        request: &Request<'_>,
+        whole: Option<&Bytes>,
+    ) -> Flow {
         if self.transaction.is_open() {
-            return transaction::take(self, spec, &request);
+            return transaction::take(self, spec, request);
         }
         if self.client.is_special.get()
             && let Some(flow) = pubsub::before(self, spec)
         {
             return flow;
         }
-        let plan = plan(spec, &request, self.worker.reach, &mut self.worker.positions.borrow_mut());
+        let plan = plan(spec, request, self.worker.reach, &mut self.worker.positions.borrow_mut());
         match plan {
             Ok(Plan::Forward { slot, .. }) if self.replies.is_delicate(slot) => return Flow::Wait,
             Ok(Plan::Forward { slot, several }) => {
-                let ticket = self.replies.expect(self.about(spec, &request));
+                let ticket = self.replies.expect(self.about(spec, request));
                 if spec.class == Class::Script {
-                    self.mind_script(spec, &request, slot);
+                    self.mind_script(spec, request, slot);
                 }
                 if several {
                     self.replies.mark_delicate(ticket, slot);
                 }
-                self.forward(ticket, self.terms(spec, Some(slot), &request), &request, whole);
+                self.forward(ticket, self.terms(spec, Some(slot), request), request, whole);
             }
             Ok(Plan::Split(split)) if self.must_wait(&split) => return Flow::Wait,
-            Ok(Plan::Split(split)) => self.send_split(spec, &split, &request),
+            Ok(Plan::Split(split)) => self.send_split(spec, &split, request),
             Ok(Plan::AnyNode) => {
-                let ticket = self.replies.expect(self.about(spec, &request));
-                self.forward(ticket, self.terms(spec, None, &request), &request, whole);
+                let ticket = self.replies.expect(self.about(spec, request));
+                self.forward(ticket, self.terms(spec, None, request), request, whole);
             }
-            Ok(Plan::Wait { slot }) => return blocking::begin(self, spec, &request, slot),
-            Ok(Plan::Steps) => return steps::begin(self, spec, &request),
-            Ok(Plan::Transaction) => return transaction::control(self, spec, &request),
-            Ok(Plan::PubSub) => return pubsub::serve(self, spec, &request),
-            Ok(Plan::Local) => return local::answer(self, spec, &request),
+            Ok(Plan::Wait { slot }) => return blocking::begin(self, spec, request, slot),
+            Ok(Plan::Steps) => return steps::begin(self, spec, request),
+            Ok(Plan::Transaction) => return transaction::control(self, spec, request),
+            Ok(Plan::PubSub) => return pubsub::serve(self, spec, request),
+            Ok(Plan::Local) => return local::answer(self, spec, request),
             Err(error) => return self.fail(family(spec), error.to_string()),
         }
         Flow::Next

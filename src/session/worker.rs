@@ -16,6 +16,7 @@ use crate::cluster::{Software, Tags, Topology};
 use crate::command::{Commands, Cross};
 use crate::config::{CrossSlot, Limits, Present, Routing, Settings};
 use crate::metrics::{Metrics, Rejection, Totals, WorkerMetrics};
+use crate::observe::audit::Audit;
 use crate::resp;
 use crate::route::{Itinerary, Reach};
 
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub credentials: Arc<ArcSwap<Credentials>>,
     /// 40 hexadecimal digits, new with each start, as a server's `run_id`.
     pub run_id: String,
+    /// What happened that somebody may have to answer for.
+    pub audit: Audit,
     pub(super) access: Access,
     pub(super) colleagues: Colleagues,
     software: ArcSwap<Software>,
@@ -71,18 +74,22 @@ pub struct Gateway {
 
 impl Gateway {
     /// A process that starts now.
+    ///
+    /// # Errors
+    /// The system has no thread for the audit log.
     pub fn new(
         settings: Arc<Settings>,
         metrics: Arc<Metrics>,
         access: Access,
         colleagues: Colleagues,
         credentials: Arc<ArcSwap<Credentials>>,
-    ) -> Arc<Self> {
+    ) -> std::io::Result<Arc<Self>> {
         let run_id = std::iter::repeat_with(|| fastrand::digit(16)).take(40).collect();
         let software = ArcSwap::from_pointee(Software::OLDEST);
         let known = Known::new(&settings);
-        Arc::new(Self {
+        Ok(Arc::new(Self {
             settings,
+            audit: Audit::start(metrics.clone())?,
             metrics,
             credentials,
             run_id,
@@ -96,7 +103,7 @@ impl Gateway {
             looked_after: AtomicU64::new(0),
             next_stage: AtomicU64::new(1),
             is_tidied: AtomicBool::new(false),
-        })
+        }))
     }
 
     /// What the nodes run, for clients that ask.

@@ -12,6 +12,7 @@
 
 mod acl;
 mod admin;
+mod audit;
 mod blocking;
 mod blocking_faults;
 mod blocking_moves;

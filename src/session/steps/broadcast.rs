@@ -36,6 +36,7 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     match &*call.spec().name {
         "RANDOMKEY" => return random_key(steps).await,
         "KEYS" => return Ok(without_stages(steps, keys(steps, call).await?)),
+        "CONFIG SET" => keep_credentials(call)?,
         _ => {}
     }
     let answers = everybody(steps, call).await?;
@@ -47,6 +48,25 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
         steps.worker.gateway.count_anew();
     }
     Ok(reply)
+}
+
+/// What the gateway and the nodes know each other by. If a client changed it at the nodes, they would let the gateway
+/// in no more.
+const CREDENTIALS: &[&str] =
+    &["requirepass", "masterauth", "masteruser", "primaryauth", "primaryuser"];
+
+fn keep_credentials(call: &Call) -> Result<(), Stop> {
+    let request = call.request();
+    let named = |name: &[u8]| {
+        CREDENTIALS.iter().find(|secret| name.eq_ignore_ascii_case(secret.as_bytes()))
+    };
+    match request.args().skip(2).step_by(2).find_map(named) {
+        None => Ok(()),
+        Some(name) => Err(Stop::error(format!(
+            "ERR CONFIG SET failed (possibly related to argument '{name}') - the nodes let the gateway in by it; \
+             set it at each node and for the gateway"
+        ))),
+    }
 }
 
 async fn keys(steps: &Steps, call: &Call) -> Outcome {

@@ -1,0 +1,3 @@
+//! What watches requests, beside their path: whoever has something to tell hands it over and never waits.
+
+pub mod audit;
