@@ -15,6 +15,7 @@ use tokio::time::sleep;
 use tokio_util::codec::FramedRead;
 
 use crate::cluster::Slot;
+use crate::metrics::Limit;
 use crate::resp::Protocol;
 
 use super::clock::micros;
@@ -246,8 +247,10 @@ impl Pool {
         if let Some(why) = node.down(now) {
             return Ok(Err(why.to_string()));
         }
-        let share =
-            Share::of(&self.leases, self.parts.settings.leases).ok_or(LeaseError::NoneLeft)?;
+        let Some(share) = Share::of(&self.leases, self.parts.settings.leases) else {
+            self.metrics().limit_reached(Limit::Leases);
+            return Err(LeaseError::NoneLeft);
+        };
         let handshake = Handshake {
             protocol,
             credentials: self.credentials(),

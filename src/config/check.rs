@@ -115,6 +115,13 @@ pub(super) const CHECKS: &[Check] = &[
         },
     },
     Check {
+        keys: &["limits.output_soft", "limits.output_hard"],
+        wrong: |s| {
+            let Limits { output_soft, output_hard, .. } = s.limits;
+            above(s, output_soft, ("limits.output_hard", output_hard))
+        },
+    },
+    Check {
         keys: &["limits.bulk_bytes", "limits.request_bytes"],
         wrong: |s| {
             let Limits { bulk_bytes, request_bytes, .. } = s.limits;

@@ -203,12 +203,20 @@ settings! {
     limits: Limits {
         /// Most clients at once.
         max_clients: usize = 10_000, Count(1..=10_000_000);
+        /// Most clients at once from one address, or from one /64 block of IPv6; zero means no bound. Clients of
+        /// the Unix socket have no address.
+        max_clients_per_address: usize = 0, Count(0..=10_000_000);
         /// Most requests of one client that wait for replies; then its socket is not read.
         inflight_requests: usize = 1024, Count(1..=10_000_000);
         /// Most bytes of one client's requests and replies that wait; then its socket is not read.
         inflight_bytes: usize = 32 * MIB, Bytes(KIB..=TIB);
         /// Bytes of replies a client may leave unread before it is disconnected.
         output_hard: usize = 256 * MIB, Bytes(KIB..=TIB);
+        /// The same when it stays beyond this for longer than `output_soft_time`; zero turns it off.
+        /// `[pubsub]` has the bounds for messages.
+        output_soft: usize = 0, Bytes(0..=TIB);
+        /// How long a client may be beyond `output_soft`.
+        output_soft_time: Duration = seconds(60), Time(Duration::ZERO..=DAY);
         /// Most arguments in a request.
         request_arguments: usize = 1_048_576, Count(1..=2_147_483_647);
         /// Most bytes in one argument.

@@ -12,7 +12,7 @@ use super::worker::{WorkerMetrics, WorkerSeries};
 
 const NODE_LABEL: &str = "node";
 
-/// Collects the series of all workers.
+/// Collects the series of all workers, and of the door as if it were one.
 pub(super) struct WorkerCollector {
     workers: Arc<[Arc<WorkerMetrics>]>,
     descriptors: Vec<Desc>,

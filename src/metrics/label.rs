@@ -106,14 +106,38 @@ label! {
     pub enum Rejection as "reason" {
         /// The maximum number of clients was reached.
         MaxClients = "max_clients",
+        /// The maximum number of clients from one address was reached.
+        MaxClientsPerAddress = "max_clients_per_address",
         /// The client broke the protocol.
         Protocol = "protocol",
+        /// The client sent a request that is larger than one may be.
+        RequestLimit = "request_limit",
         /// The client did not log in within the time for it.
         AuthTimeout = "auth_timeout",
         /// The client read too slowly for what it asked.
         OutputLimit = "output_limit",
         /// The client was idle for too long.
         Idle = "idle",
+        /// All clients together held too much memory, and this one the most.
+        Memory = "memory",
+    }
+}
+
+label! {
+    /// A limit that makes a request wait, or refuses it, without closing a connection.
+    pub enum Limit as "limit" {
+        /// Too much of the client was under way already: it is read on when half of that is done.
+        InFlight = "in_flight",
+        /// The user sent more than its rate: the request waits for its turn.
+        Rate = "rate",
+        /// Every connection of its own was taken.
+        Leases = "leases",
+        /// The client had as many subscriptions as one may have.
+        Subscriptions = "subscriptions",
+        /// A transaction had become too large.
+        Transaction = "transaction",
+        /// What is computed over several slots had become too large.
+        Gathered = "gathered",
     }
 }
 
@@ -155,6 +179,7 @@ mod tests {
         check(&Family::ALL, Family::name);
         check(&Outcome::ALL, Outcome::name);
         check(&Rejection::ALL, Rejection::name);
+        check(&Limit::ALL, Limit::name);
         check(&Redirect::ALL, Redirect::name);
     }
 }

@@ -23,7 +23,7 @@ use control::Control;
 use exposition::WorkerCollector;
 use process::ProcessCollector;
 
-pub use label::{Family, Outcome, Redirect, Rejection};
+pub use label::{Family, Limit, Outcome, Redirect, Rejection};
 pub use node::NodeMetrics;
 pub use process::Usage;
 pub use worker::WorkerMetrics;
@@ -36,6 +36,7 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 pub struct Metrics {
     registry: Registry,
     workers: Arc<[Arc<WorkerMetrics>]>,
+    door: Arc<WorkerMetrics>,
     control: Control,
 }
 
@@ -46,15 +47,22 @@ impl Metrics {
     pub fn new(workers: usize) -> Result<Arc<Self>, prometheus::Error> {
         let registry = Registry::new();
         let workers: Arc<[_]> = (0..workers).map(|_| Arc::new(WorkerMetrics::default())).collect();
-        registry.register(Box::new(WorkerCollector::new(Arc::clone(&workers))?))?;
+        let door = Arc::new(WorkerMetrics::default());
+        let writers = workers.iter().chain([&door]).cloned().collect();
+        registry.register(Box::new(WorkerCollector::new(writers)?))?;
         registry.register(Box::new(ProcessCollector::new()?))?;
         let control = Control::register(&registry, workers.len())?;
-        Ok(Arc::new(Self { registry, workers, control }))
+        Ok(Arc::new(Self { registry, workers, door, control }))
     }
 
     /// The metrics that worker `index` writes; no other thread may write them.
     pub fn worker(&self, index: usize) -> Option<Arc<WorkerMetrics>> {
         self.workers.get(index).cloned()
+    }
+
+    /// What the control thread counts of clients that it turns away before any worker sees them.
+    pub fn door(&self) -> &WorkerMetrics {
+        &self.door
     }
 
     /// Everything in the Prometheus text format, see [`CONTENT_TYPE`].
@@ -65,7 +73,7 @@ impl Metrics {
     /// The sums that INFO shows.
     pub fn totals(&self) -> Totals {
         let mut totals = Totals::default();
-        for worker in self.workers.iter() {
+        for worker in self.workers.iter().chain([&self.door]) {
             worker.add_to(&mut totals);
         }
         totals

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use prometheus::proto::{self, LabelPair, Metric, MetricType};
 
-use super::label::{Family, Label, Outcome, Redirect, Rejection};
+use super::label::{Family, Label, Limit, Outcome, Redirect, Rejection};
 
 /// Storage that knows how several writers' values become samples.
 pub(super) trait Series: Default {
@@ -238,6 +238,7 @@ pub(super) struct Labelled<L, S, const N: usize> {
 pub(super) type PerFamily<S> = Labelled<Family, S, { Family::COUNT }>;
 pub(super) type PerOutcome<S> = Labelled<Outcome, S, { Outcome::COUNT }>;
 pub(super) type PerRejection<S> = Labelled<Rejection, S, { Rejection::COUNT }>;
+pub(super) type PerLimit<S> = Labelled<Limit, S, { Limit::COUNT }>;
 pub(super) type PerRedirect<S> = Labelled<Redirect, S, { Redirect::COUNT }>;
 
 impl<L: Label, S, const N: usize> Labelled<L, S, N> {

@@ -115,6 +115,11 @@ const WORKER_EVENTS: &[Case] = &[
         |w| w.session_rejected(Rejection::Idle),
         &[("slotway_sessions_rejected_total{reason=\"idle\"}", 1.0)],
     ),
+    (
+        |w| w.limit_reached(Limit::InFlight),
+        &[("slotway_limits_reached_total{limit=\"in_flight\"}", 1.0)],
+    ),
+    (|w| w.accepting_paused(), &[("slotway_accept_pauses_total", 1.0)]),
     (|w| w.blocked(3), &[("slotway_blocked_clients", 3.0)]),
     (|w| w.element_returned(), &[("slotway_returned_elements_total", 1.0)]),
     (|w| w.client_read(7), &[("slotway_client_read_bytes_total", 7.0)]),
@@ -301,6 +306,7 @@ fn control_events_are_shown() {
     metrics.settings_reloaded(false);
     metrics.settings_reloaded(false);
     metrics.sessions_limited(5_000);
+    metrics.door().session_rejected(Rejection::MaxClients);
     metrics.ready(true);
     metrics.draining(true);
     let after = scrape(&metrics);
@@ -317,6 +323,7 @@ fn control_events_are_shown() {
         ("slotway_settings_reloads_total{result=\"ok\"}", 1.0),
         ("slotway_settings_reloads_total{result=\"error\"}", 2.0),
         ("slotway_sessions_limit", 5_000.0),
+        ("slotway_sessions_rejected_total{reason=\"max_clients\"}", 1.0),
         ("slotway_ready", 1.0),
         ("slotway_draining", 1.0),
     ]);

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use super::label::{Family, Outcome, Redirect, Rejection};
+use super::label::{Family, Limit, Outcome, Redirect, Rejection};
 use super::node::{NodeMetrics, NodeTable};
 use super::series::{
-    Counter, Few, Gauge, PerFamily, PerOutcome, PerRedirect, PerRejection, Seconds, series,
+    Counter, Few, Gauge, PerFamily, PerLimit, PerOutcome, PerRedirect, PerRejection, Seconds,
+    series,
 };
 use super::{FamilyTotals, Totals};
 
@@ -18,6 +19,10 @@ series! {
             "Client connections accepted.";
         sessions_rejected: PerRejection<Counter> = "slotway_sessions_rejected_total",
             "Client connections closed by the gateway, by reason.";
+        accept_pauses: Counter = "slotway_accept_pauses_total",
+            "Pauses in accepting clients for want of file descriptors or memory.";
+        limits_reached: PerLimit<Counter> = "slotway_limits_reached_total",
+            "Times that a limit made a request wait or refused it, by limit.";
         blocked: Gauge = "slotway_blocked_clients",
             "Clients with a request that waits for data.";
         elements_returned: Counter = "slotway_returned_elements_total",
@@ -116,6 +121,18 @@ impl WorkerMetrics {
     #[inline]
     pub fn session_rejected(&self, reason: Rejection) {
         self.series.sessions_rejected.at(reason).add(1);
+    }
+
+    /// Accepting pauses: there are no file descriptors left, or no memory for sockets.
+    #[inline]
+    pub fn accepting_paused(&self) {
+        self.series.accept_pauses.add(1);
+    }
+
+    /// A limit made a request wait, or refused it.
+    #[inline]
+    pub fn limit_reached(&self, limit: Limit) {
+        self.series.limits_reached.at(limit).add(1);
     }
 
     /// The number of clients with a request that waits for data changed by `delta`.

@@ -63,19 +63,25 @@ impl Default for Limits {
 /// end, word for word as the server says it. The connection is closed after any of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
-    /// The count line is not a number, or announces too many arguments.
+    /// The count line is not a number.
     #[error("ERR Protocol error: invalid multibulk length")]
     MultibulkLength,
+    /// Too many arguments.
+    #[error("ERR Protocol error: invalid multibulk length")]
+    TooManyArguments,
     /// Too many arguments from a client that has not logged in.
     #[error("ERR Protocol error: unauthenticated multibulk length")]
     UnauthenticatedMultibulkLength,
     /// An argument that does not start with `$` but with this byte.
     #[error("ERR Protocol error: expected '$', got '{}'", shown(*.0))]
     ExpectedBulk(u8),
-    /// The length line of an argument is not a number or announces too much, or the argument's
-    /// bytes are not followed by a line end.
+    /// The length line of an argument is not a number, or the argument's bytes are not followed by
+    /// a line end.
     #[error("ERR Protocol error: invalid bulk length")]
     BulkLength,
+    /// Too long an argument.
+    #[error("ERR Protocol error: invalid bulk length")]
+    ArgumentTooLong,
     /// Too long an argument from a client that has not logged in.
     #[error("ERR Protocol error: unauthenticated bulk length")]
     UnauthenticatedBulkLength,
@@ -92,16 +98,45 @@ pub enum ParseError {
     #[error("ERR Protocol error: unbalanced quotes in request")]
     UnbalancedQuotes,
     /// The connection is closed without a word: a browser was tricked into speaking to a server
-    /// (`POST`, `Host:`), or the request is longer than one may be.
+    /// (`POST`, `Host:`).
     #[error("connection closed without a reply")]
     Hangup,
+    /// The connection is closed without a word: the request is longer than one may be.
+    #[error("connection closed without a reply")]
+    RequestTooLong,
 }
 
 impl ParseError {
-    /// Writes the error reply, byte for byte the server's; nothing for [`Self::Hangup`].
+    /// Whether the connection is closed without a word.
+    #[must_use]
+    pub fn is_silent(self) -> bool {
+        matches!(self, Self::Hangup | Self::RequestTooLong)
+    }
+
+    /// Whether the request asks for more than a limit allows, rather than being none.
+    #[must_use]
+    pub fn is_excess(self) -> bool {
+        match self {
+            Self::TooManyArguments
+            | Self::UnauthenticatedMultibulkLength
+            | Self::ArgumentTooLong
+            | Self::UnauthenticatedBulkLength
+            | Self::CountLineTooLong
+            | Self::LengthLineTooLong
+            | Self::InlineTooLong
+            | Self::RequestTooLong => true,
+            Self::MultibulkLength
+            | Self::ExpectedBulk(_)
+            | Self::BulkLength
+            | Self::UnbalancedQuotes
+            | Self::Hangup => false,
+        }
+    }
+
+    /// Writes the error reply, byte for byte the server's; nothing for a silent one.
     pub fn write_to(self, out: &mut Vec<u8>) {
         match self {
-            Self::Hangup => {}
+            Self::Hangup | Self::RequestTooLong => {}
             // The byte need not be text, so it cannot go through a string.
             Self::ExpectedBulk(byte) => {
                 let text = [b"ERR Protocol error: expected '$', got '", &[byte][..], b"'"].concat();

@@ -259,7 +259,7 @@ impl RequestParser {
             return Err(ParseError::UnauthenticatedMultibulkLength);
         }
         if count > limits.arguments {
-            return Err(ParseError::MultibulkLength);
+            return Err(ParseError::TooManyArguments);
         }
         self.position = next;
         self.searched = 0;
@@ -293,14 +293,14 @@ impl RequestParser {
             (length, self.position + line.text.len() + 2)
         };
         if length > limits.bulk_bytes {
-            return Err(ParseError::BulkLength);
+            return Err(ParseError::ArgumentTooLong);
         }
         if !authenticated && length > UNAUTHENTICATED_BULK {
             return Err(ParseError::UnauthenticatedBulkLength);
         }
         let most = limits.request_bytes.min(u32::MAX as usize);
         if next.saturating_add(length).saturating_add(2) > most {
-            return Err(ParseError::Hangup);
+            return Err(ParseError::RequestTooLong);
         }
         self.position = next;
         self.searched = 0;

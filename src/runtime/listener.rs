@@ -14,16 +14,15 @@ use futures_util::future::join_all;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
-use crate::config::{Listen, Settings};
-use crate::session::{Accepted, AcceptedSocket};
+use crate::config::Listen;
+use crate::session::{Accepted, AcceptedSocket, Gateway};
 use crate::tls::Acceptor;
 
+use super::seats::{Seats, Taken};
 use super::worker::Workers;
 
 /// Pause after accepting failed for want of file descriptors or memory: the process must not die of it.
 const SHORTAGE: Duration = Duration::from_millis(100);
-/// What a client is told that comes when the house is full.
-const FULL: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// The sockets that clients connect to.
 pub(super) struct Listener {
@@ -82,24 +81,42 @@ impl Listener {
     }
 
     /// Accepts for as long as it is awaited.
-    pub(super) async fn accept(&self, workers: &Workers, settings: &Settings) {
-        join_all(self.doors.iter().map(|door| self.accept_by(door, workers, settings))).await;
+    pub(super) async fn accept(&self, workers: &Workers, gateway: &Gateway) {
+        let seats = Seats::new(gateway.settings.limits.max_clients_per_address);
+        let doors = self.doors.iter();
+        join_all(doors.map(|door| self.accept_by(door, (workers, &seats), gateway))).await;
     }
 
-    async fn accept_by(&self, door: &Door, workers: &Workers, settings: &Settings) {
+    async fn accept_by(
+        &self,
+        door: &Door,
+        (workers, seats): (&Workers, &Seats),
+        gateway: &Gateway,
+    ) {
+        let mut pauses = false;
         loop {
-            match door.accept().await {
-                Ok(socket) if workers.clients() >= settings.limits.max_clients => {
-                    socket.turn_away(door);
-                }
+            let knock = door.accept().await;
+            let still = std::mem::replace(&mut pauses, knock.as_ref().is_err_and(is_shortage));
+            match knock {
                 Ok(socket) => {
-                    // A client that is gone already needs no worker.
-                    if let Ok(accepted) = self.prepare(socket, door) {
-                        workers.hand_over(accepted);
+                    let is_full = workers.clients() >= gateway.settings.limits.max_clients;
+                    match if is_full { Err(Taken::Everywhere) } else { socket.seat(seats) } {
+                        Err(taken) => {
+                            socket.turn_away(door, taken.line());
+                            gateway.metrics.door().session_rejected(taken.reason());
+                        }
+                        // A client that is gone already needs no worker.
+                        Ok(seat) => drop(self.prepare(socket, door).map(|accepted| {
+                            workers.hand_over(Accepted { seat, ..accepted });
+                        })),
                     }
                 }
-                Err(error) if is_shortage(&error) => {
-                    tracing::warn!(%error, "accepting pauses");
+                Err(error) if pauses => {
+                    // One line for each time that there are none, not one each time that there are none yet.
+                    if !still {
+                        gateway.metrics.door().accepting_paused();
+                        tracing::warn!(%error, "accepting pauses");
+                    }
                     tokio::time::sleep(SHORTAGE).await;
                 }
                 // The client went away while it waited to be accepted.
@@ -126,7 +143,7 @@ impl Listener {
             }
             Knock::Unix(socket, path) => AcceptedSocket::Unix(socket, path),
         };
-        Ok(Accepted { socket, tls })
+        Ok(Accepted { socket, tls, seat: None })
     }
 }
 
@@ -139,11 +156,19 @@ enum Knock {
 impl Knock {
     /// The line is worth one try; a client that does not take it is gone anyway. One that speaks TLS would not
     /// understand it.
-    fn turn_away(&self, door: &Door) {
+    fn turn_away(&self, door: &Door, line: &[u8]) {
         match self {
-            Self::Tcp(socket) if !door.is_encrypted() => drop(socket.try_write(FULL)),
+            Self::Tcp(socket) if !door.is_encrypted() => drop(socket.try_write(line)),
             Self::Tcp(_) => {}
-            Self::Unix(socket, _) => drop(SockRef::from(socket).send(FULL)),
+            Self::Unix(socket, _) => drop(SockRef::from(socket).send(line)),
+        }
+    }
+
+    /// Its place among the clients of its address; one that is gone needs none.
+    fn seat(&self, seats: &Seats) -> Result<Option<Arc<()>>, Taken> {
+        match self {
+            Self::Tcp(socket) => socket.peer_addr().map_or(Ok(None), |peer| seats.take(peer.ip())),
+            Self::Unix(..) => Ok(None),
         }
     }
 }

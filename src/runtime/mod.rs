@@ -7,6 +7,7 @@ mod certificates;
 mod listener;
 pub mod logging;
 mod question;
+mod seats;
 pub mod topology;
 mod worker;
 
@@ -96,7 +97,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     tokio::task::spawn_local(announce(readiness.clone(), listener.address(), changes));
 
     tokio::select! {
-        () = listener.accept(&workers, &settings) => {}
+        () = listener.accept(&workers, &gateway) => {}
         () = certificates.follow() => {}
         () = signals.told_to_stop(&certificates, &gateway) => {}
     }

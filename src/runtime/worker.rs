@@ -155,8 +155,12 @@ impl Start {
         }
     }
 
-    fn open(&self, worker: &Rc<Worker>, socket: Accepted) {
-        let present = Present { load: self.load.clone(), metrics: self.metrics.clone() };
+    fn open(&self, worker: &Rc<Worker>, mut socket: Accepted) {
+        let present = Present {
+            load: self.load.clone(),
+            metrics: self.metrics.clone(),
+            _seat: socket.seat.take(),
+        };
         let session = Session::new(worker.clone(), socket);
         // A client that is gone already needs no session.
         if let Ok(session) = session {
@@ -168,10 +172,11 @@ impl Start {
     }
 }
 
-/// A client's presence in its worker's load, however its session ends.
+/// A client's presence in its worker's load and among the clients of its address, however its session ends.
 struct Present {
     load: Arc<AtomicUsize>,
     metrics: Arc<WorkerMetrics>,
+    _seat: Option<Arc<()>>,
 }
 
 impl Drop for Present {
@@ -231,7 +236,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = || {
             let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            Accepted { socket: AcceptedSocket::Tcp(socket), tls: None }
+            Accepted { socket: AcceptedSocket::Tcp(socket), tls: None, seat: None }
         };
         let (workers, inboxes) = idle(4);
         let loads = || -> Vec<usize> {

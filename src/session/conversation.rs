@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::task::spawn_local;
 
 use crate::backend::Asker;
-use crate::metrics::Family;
+use crate::metrics::{Family, Limit, Rejection};
 use crate::resp::{ParseError, Protocol, write};
 
 use super::blocking::Ending;
@@ -165,12 +165,13 @@ impl Conversation {
     /// A request that cannot be understood: the client is told, unless it speaks another protocol. Then even
     /// what it could still be sent is dropped, as the server does.
     pub(super) fn refuse(&self, error: ParseError) {
-        if error == ParseError::Hangup {
+        if error.is_silent() {
             self.replies.kill(End::Killed);
         } else {
             self.replies.answer(Family::Other, false, |out| error.write_to(out));
         }
-        self.worker.metrics.session_rejected(crate::metrics::Rejection::Protocol);
+        let reason = if error.is_excess() { Rejection::RequestLimit } else { Rejection::Protocol };
+        self.worker.metrics.session_rejected(reason);
     }
 
     pub(super) fn is_muted(&self) -> bool {
@@ -197,6 +198,9 @@ impl Conversation {
         if requests >= (limits.inflight_requests / share).max(1)
             || bytes >= limits.inflight_bytes / share
         {
+            if !paused {
+                self.worker.metrics.limit_reached(Limit::InFlight);
+            }
             return true;
         }
         if self.rests && self.worker.gateway.scrutiny.is_on() && self.worker.awaits_pause.get() {

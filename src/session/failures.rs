@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use crate::backend::Micros;
 
+use super::origin::origin;
+
 /// Addresses remembered at most.
 const MOST: usize = 1024;
 /// The pause doubles so often at most.
@@ -38,9 +40,9 @@ impl Failures {
         if recent.len() >= MOST {
             make_room(&mut recent, now);
         }
-        let known = recent.get(&block(address)).filter(|(_, last)| is_recent(*last, now));
+        let known = recent.get(&origin(address)).filter(|(_, last)| is_recent(*last, now));
         let doublings = known.map_or(0, |(doublings, _)| (doublings + 1).min(DOUBLINGS));
-        recent.insert(block(address), (doublings, now));
+        recent.insert(origin(address), (doublings, now));
         self.pause * (1 << doublings)
     }
 
@@ -48,7 +50,7 @@ impl Failures {
     pub(super) fn succeeded(&self, address: IpAddr) {
         let mut recent = self.recent.borrow_mut();
         if !recent.is_empty() {
-            recent.remove(&block(address));
+            recent.remove(&origin(address));
         }
     }
 }
@@ -63,15 +65,6 @@ fn make_room(recent: &mut HashMap<IpAddr, (u32, Micros)>, now: Micros) {
 
 fn is_recent(last: Micros, now: Micros) -> bool {
     now.saturating_sub(last) <= FORGOTTEN
-}
-
-/// One host of IPv6 has as many addresses as it likes, but one block of them.
-fn block(address: IpAddr) -> IpAddr {
-    const HOST: u128 = (1 << 64) - 1;
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::from((u128::from(address) & !HOST).to_be_bytes()),
-        address => address,
-    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,9 @@ mod flusher;
 mod info;
 mod known;
 mod local;
+mod origin;
 mod outgoing;
+mod patience;
 mod places;
 mod pubsub;
 mod replies;
@@ -49,6 +51,7 @@ pub use access::{Access, LoadError};
 pub use client::Client;
 pub use colleagues::{Colleagues, Inbox};
 pub use flusher::Flusher;
+pub use origin::origin;
 pub use socket::{Accepted, AcceptedSocket};
 pub use worker::{Gateway, Worker};
 

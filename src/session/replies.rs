@@ -19,8 +19,8 @@ use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
 
 use super::flusher::Flusher;
 use super::outgoing::Outgoing;
+use super::patience::Patience;
 use super::places::{About, Content, Exit, Places, Rewrite};
-use super::pubsub::Patience;
 use super::socket::Writer;
 
 /// Requests under way of a client of whose replies nothing is known yet. It may have more as soon as they
@@ -75,9 +75,9 @@ pub(super) struct Replies {
     flusher: Rc<Flusher>,
     metrics: Arc<WorkerMetrics>,
     clock: Rc<Clock>,
-    /// Most bytes that may wait for the client.
-    limit: usize,
-    patience: Patience,
+    /// How much the client may leave unread of replies, and of messages.
+    with_replies: Patience,
+    with_messages: Patience,
 }
 
 impl Replies {
@@ -107,8 +107,8 @@ impl Replies {
             flusher,
             metrics,
             clock,
-            limit: settings.limits.output_hard,
-            patience: Patience::of(&settings.pubsub),
+            with_replies: Patience::with_replies(&settings.limits),
+            with_messages: Patience::with_messages(&settings.pubsub),
         })
     }
 
@@ -140,15 +140,19 @@ impl Replies {
             self.touched(&mut state);
         }
         drop(state);
-        self.expect_reader();
+        self.expect_reader(true);
     }
 
-    /// Ends the session of a subscriber that has not read enough for too long.
-    pub(super) fn expect_reader(&self) {
+    /// Ends the session of a client that has not read enough for too long, a subscriber or not.
+    pub(super) fn expect_reader(&self, subscriber: bool) {
         let mut state = self.state.borrow_mut();
-        let waiting = state.outgoing.waiting() + state.places.waiting_bytes();
-        if self.patience.ends(waiting, self.clock.now()) && state.end.is_none() {
-            self.metrics.slow_subscriber_rejected();
+        let patience = if subscriber { &self.with_messages } else { &self.with_replies };
+        if patience.ends(state.unread(), self.clock.now()) && state.end.is_none() {
+            if subscriber {
+                self.metrics.slow_subscriber_rejected();
+            } else {
+                self.metrics.session_rejected(Rejection::OutputLimit);
+            }
             state.end = Some(End::OutputLimit);
             self.touched(&mut state);
         }
@@ -341,11 +345,18 @@ impl Replies {
         }
         let State { outgoing, places, .. } = &mut *state;
         change(places, &mut Exit { outgoing, metrics: &self.metrics, now: self.clock.now() });
-        if outgoing.waiting() + places.waiting_bytes() > self.limit {
+        if self.with_replies.ends(state.unread(), self.clock.now()) {
             self.metrics.session_rejected(Rejection::OutputLimit);
             state.end = Some(End::OutputLimit);
         }
         self.touched(&mut state);
+    }
+}
+
+impl State {
+    /// Bytes that wait for the client.
+    fn unread(&self) -> usize {
+        self.outgoing.waiting() + self.places.waiting_bytes()
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Accepted {
     pub socket: AcceptedSocket,
     /// The state of its encryption, which begins; `None`: it speaks plain.
     pub tls: Option<Box<ServerConnection>>,
+    /// Its place among the clients of its address, taken until this is dropped; `None`: they are not counted.
+    pub seat: Option<Arc<()>>,
 }
 
 /// A socket that belongs to no runtime yet.

@@ -40,10 +40,14 @@ const COMPUTING: usize = 2;
 const CLOSE_ATTENTION: Duration = Duration::from_millis(50);
 
 /// A quarter of the shortest limit, so that none is missed by more than that.
-fn attention(limits: &Limits) -> Duration {
-    let limits =
-        [limits.idle_timeout, limits.auth_timeout].into_iter().filter(|limit| !limit.is_zero());
-    limits.min().map_or(ATTENTION, |least| (least / 4).clamp(CLOSE_ATTENTION, ATTENTION))
+fn attention(settings: &Settings) -> Duration {
+    let Limits { idle_timeout, auth_timeout, output_soft_time, .. } = settings.limits;
+    let limits = [idle_timeout, auth_timeout, output_soft_time, settings.pubsub.output_soft_time];
+    limits
+        .into_iter()
+        .filter(|limit| !limit.is_zero())
+        .min()
+        .map_or(ATTENTION, |least| (least / 4).clamp(CLOSE_ATTENTION, ATTENTION))
 }
 
 /// What a gateway process is, the same for all its workers.
@@ -298,7 +302,7 @@ impl Worker {
     pub async fn attend(self: Rc<Self>) {
         let limits = &self.gateway.settings.limits;
         let (idle, login) = (micros(limits.idle_timeout), micros(limits.auth_timeout));
-        let pause = attention(limits);
+        let pause = attention(&self.gateway.settings);
         loop {
             tokio::time::sleep(pause).await;
             let now = self.clock.tick();
@@ -308,6 +312,8 @@ impl Worker {
                 if client.is_deaf() {
                     client.wake();
                 }
+                let listens = client.subscriptions.get().total() > 0;
+                client.replies.expect_reader(listens);
                 let silent = now.saturating_sub(client.active.get());
                 if login > 0
                     && !client.authenticated.get()
@@ -315,9 +321,8 @@ impl Worker {
                 {
                     self.metrics.session_rejected(Rejection::AuthTimeout);
                     client.kill();
-                } else if client.subscriptions.get().total() > 0 {
-                    // It may listen in silence as long as it likes, if it reads.
-                    client.replies.expect_reader();
+                } else if listens {
+                    // It may do so in silence as long as it likes.
                 } else if idle > 0 && silent > idle && client.replies.is_drained() {
                     self.metrics.session_rejected(Rejection::Idle);
                     client.kill();

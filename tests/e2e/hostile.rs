@@ -94,6 +94,7 @@ fn a_client_that_does_not_read_is_bounded_and_alone() {
     }
     assert!(start.elapsed() < Duration::from_secs(10), "neighbours took {:?}", start.elapsed());
     assert!(most < 128 * MEBIBYTE, "{most} bytes for one client that does not read");
+    assert!(gateway.limited("in_flight") >= 1.0);
     // It was not cut off: reading, it gets everything.
     for _ in 0..asked {
         assert_eq!(sluggard.reply().payload().len(), MEBIBYTE);
@@ -131,6 +132,7 @@ fn one_client_too_many_is_told_so() {
         assert_eq!(client.call("PING").text(), "PONG");
     }
     assert_eq!(gateway.client().read_to_end(), b"-ERR max number of clients reached\r\n");
+    assert!(gateway.rejected("max_clients") >= 1.0);
     drop(clients.pop());
     wait_for("a free place", || {
         Client::try_connect(gateway.address())
@@ -159,6 +161,8 @@ fn silent_clients_and_strangers_are_sent_away() {
         is_chatty_gone |= chatty.try_call("PING").is_err();
         is_idle_gone && is_stranger_gone && is_chatty_gone
     });
+    let strangers = gateway.rejected("auth_timeout");
+    assert!(strangers >= 2.0 && strangers + gateway.rejected("idle") >= 3.0);
 }
 
 #[test]
@@ -184,6 +188,7 @@ fn running_out_of_descriptors_ends_nothing() {
             .and_then(|client| client.patience(Duration::from_secs(1)).try_call("GET few"))
             .is_ok_and(|reply| reply.text() == "1")
     });
+    assert!(gateway.metric("slotway_accept_pauses_total") >= 1.0);
 }
 
 #[test]

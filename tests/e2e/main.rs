@@ -29,6 +29,7 @@ mod harness;
 mod hostile;
 mod info;
 mod learned;
+mod limits;
 mod load;
 mod moves;
 mod nonsense;

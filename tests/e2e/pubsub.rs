@@ -167,9 +167,7 @@ fn message(reply: &Reply) -> (String, String) {
 }
 
 fn metric(gateway: &Gateway, name: &str) -> f64 {
-    let (_, page) = gateway.page("/metrics");
-    let line = page.lines().find(|line| line.starts_with(&format!("{name} ")));
-    line.unwrap_or_else(|| panic!("no {name}")).split(' ').nth(1).unwrap().parse().unwrap()
+    gateway.metric(name)
 }
 
 #[test]

@@ -49,7 +49,10 @@ fn streams_of_requests() {
 
 #[test]
 fn errors_and_when_they_are_said() {
-    use ParseError::{BulkLength, ExpectedBulk, Hangup, MultibulkLength, UnbalancedQuotes};
+    use ParseError::{
+        ArgumentTooLong, BulkLength, ExpectedBulk, Hangup, MultibulkLength, TooManyArguments,
+        UnbalancedQuotes,
+    };
     let table: [(&[u8], Result<Parsed, ParseError>); 35] = [
         (b"*a\r\n", Err(MultibulkLength)),
         (b"*\r\n", Err(MultibulkLength)),
@@ -59,7 +62,7 @@ fn errors_and_when_they_are_said() {
         (b"* 3\r\n", Err(MultibulkLength)),
         (b"*3 \r\n", Err(MultibulkLength)),
         (b"*1\rx", Err(MultibulkLength)),
-        (b"*1048577\r\n", Err(MultibulkLength)),
+        (b"*1048577\r\n", Err(TooManyArguments)),
         (b"*2147483648\r\n", Err(MultibulkLength)),
         (b"*99999999999999999999\r\n", Err(MultibulkLength)),
         (b"*-9223372036854775809\r\n", Err(MultibulkLength)),
@@ -76,7 +79,7 @@ fn errors_and_when_they_are_said() {
         (b"*1\r\n$4\rxPING\r\n", Err(BulkLength)),
         (b"*1\r\n$4\r\nPINGxx", Err(BulkLength)),
         (b"*1\r\n$4\r\nPING\rx", Err(BulkLength)),
-        (b"*1\r\n$536870913\r\n", Err(BulkLength)),
+        (b"*1\r\n$536870913\r\n", Err(ArgumentTooLong)),
         (b"*1\r\n$99999999999999999999\r\n", Err(BulkLength)),
         (b"*1\r\n$536870912\r\n", Ok(Parsed::Incomplete)),
         (b"ECHO \"a\r\n", Err(UnbalancedQuotes)),
@@ -150,9 +153,9 @@ fn a_request_that_outgrows_its_bound_ends_the_connection() {
     let parse = |bytes: &[u8]| RequestParser::new().parse(bytes, &limits, true);
     // Four bytes of count line, five of length line, nineteen of argument, two of line end.
     assert_eq!(parse(b"*1\r\n$19\r\n"), Ok(Parsed::Incomplete));
-    assert_eq!(parse(b"*1\r\n$20\r\n"), Err(ParseError::Hangup));
+    assert_eq!(parse(b"*1\r\n$20\r\n"), Err(ParseError::RequestTooLong));
     assert_eq!(parse(b"*2\r\n$10\r\n0123456789\r\n$3\r\n"), Ok(Parsed::Incomplete));
-    assert_eq!(parse(b"*2\r\n$10\r\n0123456789\r\n$4\r\n"), Err(ParseError::Hangup));
+    assert_eq!(parse(b"*2\r\n$10\r\n0123456789\r\n$4\r\n"), Err(ParseError::RequestTooLong));
 }
 
 #[test]
@@ -162,9 +165,9 @@ fn bounds_hold_when_the_whole_request_is_there() {
     let table = [
         (exact, true, Ok(Parsed::Request(whole.len()))),
         (exact, false, Err(ParseError::UnauthenticatedBulkLength)),
-        (Limits { bulk_bytes: 19_999, ..exact }, true, Err(ParseError::BulkLength)),
-        (Limits { request_bytes: whole.len() - 1, ..exact }, true, Err(ParseError::Hangup)),
-        (Limits { arguments: 1, ..exact }, true, Err(ParseError::MultibulkLength)),
+        (Limits { bulk_bytes: 19_999, ..exact }, true, Err(ParseError::ArgumentTooLong)),
+        (Limits { request_bytes: whole.len() - 1, ..exact }, true, Err(ParseError::RequestTooLong)),
+        (Limits { arguments: 1, ..exact }, true, Err(ParseError::TooManyArguments)),
     ];
     for (limits, authenticated, expected) in table {
         let mut parser = RequestParser::new();

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::backend::{Asker, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::CommandSpec;
-use crate::metrics::WorkerMetrics;
+use crate::metrics::{Limit, WorkerMetrics};
 use crate::resp::{Protocol, Request, write};
 use crate::route::RouteError;
 
@@ -194,6 +194,8 @@ impl Waiting {
                 leased::Outcome::Reply(reply) => return reply,
                 leased::Outcome::Track => {}
             }
+        } else {
+            self.worker.metrics.limit_reached(Limit::Leases);
         }
         tracked::perform(self).await
     }

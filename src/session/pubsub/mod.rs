@@ -4,7 +4,6 @@
 //! whatever is published from then on is heard, and counted.
 
 mod census;
-mod patience;
 mod publish;
 mod rooms;
 mod subscribed;
@@ -16,6 +15,7 @@ use std::sync::Arc;
 use crate::backend::{Kind, Topic};
 use crate::cluster::Version;
 use crate::command::{Class, CommandSpec};
+use crate::metrics::Limit;
 use crate::resp::{Request, write};
 
 use super::client::Client;
@@ -26,7 +26,6 @@ use super::worker::Worker;
 use rooms::Seat;
 
 pub(super) use census::{Desk, desks};
-pub(super) use patience::Patience;
 pub(super) use publish::{Destination, Publication};
 pub(super) use rooms::Rooms;
 pub(super) use subscribed::{Subscribed, Tally};
@@ -148,6 +147,7 @@ fn subscribe(
     let most = conversation.worker.gateway.settings.pubsub.subscriptions;
     let new = names.iter().filter(|name| !conversation.subscribed.has(kind, name)).count();
     if conversation.client.subscriptions.get().total() + new > most {
+        conversation.worker.metrics.limit_reached(Limit::Subscriptions);
         return conversation.fail(family(spec), "ERR max number of subscriptions reached");
     }
     let subscriber = Subscriber::of(conversation);

@@ -47,6 +47,7 @@ use bytes::Bytes;
 use crate::backend::{ABORTED, Asker, LeaseError, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec};
+use crate::metrics::Limit;
 use crate::resp::{Protocol, ReplyError, Request, Value, write};
 use crate::route::CursorError;
 
@@ -81,7 +82,7 @@ pub(super) fn begin(
             Some(call) => perform(&steps, &call).await,
             None => Err(Stop::Unexpected),
         };
-        reply.unwrap_or_else(|stop| stop.line())
+        reply.unwrap_or_else(|stop| steps.tell(stop))
     });
     Flow::Next
 }
@@ -99,7 +100,7 @@ pub(super) fn ask_aside(
         let mut reply = Vec::new();
         match steps.ask_all(vec![step.repeatable()]).await.as_deref() {
             Ok([found]) => rewrite(found, &mut reply),
-            _ => reply = Stop::TooLarge.line(),
+            _ => reply = steps.tell(Stop::TooLarge),
         }
         reply
     });
@@ -261,6 +262,14 @@ impl Steps {
     /// For what the gateway does of its own accord.
     fn own(worker: Rc<Worker>) -> Self {
         Self::new(worker, None, Protocol::Resp2)
+    }
+
+    /// The line that says why it stops.
+    fn tell(&self, stop: Stop) -> Vec<u8> {
+        if matches!(stop, Stop::TooLarge) {
+            self.worker.metrics.limit_reached(Limit::Gathered);
+        }
+        stop.line()
     }
 
     fn new(worker: Rc<Worker>, client: Option<Rc<Client>>, protocol: Protocol) -> Self {

@@ -20,7 +20,7 @@ use crate::command::{
     Availability, Class, CommandError, CommandSpec, Cross, InMulti, KeyError, Retry,
 };
 use crate::config::Transactions;
-use crate::metrics::Family;
+use crate::metrics::{Family, Limit};
 use crate::resp::{Request, write};
 
 use super::conversation::{Conversation, Flow};
@@ -225,6 +225,7 @@ fn collect(conversation: &mut Conversation, spec: &CommandSpec, request: &Reques
         return conversation.reject(spec, CROSSSLOT);
     }
     if queue.size_with(request.frame()) > most {
+        conversation.worker.metrics.limit_reached(Limit::Transaction);
         return conversation.reject(spec, TOO_LARGE);
     }
     queue.push(entry);
@@ -259,6 +260,7 @@ fn collect_here(
     let most = limit(conversation);
     if let State::Open(queue) = &mut conversation.transaction.state {
         if queue.size_with(request.frame()) > most || queue.here() >= MOST_HERE {
+            conversation.worker.metrics.limit_reached(Limit::Transaction);
             return conversation.reject(spec, TOO_LARGE);
         }
         queue.push_here(request.frame());

@@ -17,6 +17,7 @@ use crate::backend::{ABORTED, Detour, Lease, LeaseError, Pool, micros};
 use crate::cluster::Slot;
 use crate::command::CommandSpec;
 use crate::config::Transactions;
+use crate::metrics::Limit;
 use crate::resp::{Protocol, Request, write};
 
 use super::super::conversation::{Conversation, Flow};
@@ -81,6 +82,7 @@ pub(super) fn begin(
     }
     let watching = conversation.transaction.watching.get_or_insert_default().clone();
     if watching.size() + request.frame().len() > limit(conversation) {
+        conversation.worker.metrics.limit_reached(Limit::Transaction);
         return conversation.fail(family(spec), TOO_LARGE);
     }
     let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);

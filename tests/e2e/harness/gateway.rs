@@ -88,6 +88,24 @@ impl Gateway {
         Ok((status, body.to_owned()))
     }
 
+    /// The value of a series on the metrics page, named with its labels as it stands there.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let (_, page) = self.page("/metrics");
+        let values = page.lines().filter_map(|line| line.rsplit_once(' '));
+        let found = values.into_iter().find(|(name, _)| *name == series);
+        found.unwrap_or_else(|| panic!("no {series} in {page}")).1.parse().unwrap()
+    }
+
+    /// How many clients it has sent away for this reason.
+    pub(crate) fn rejected(&self, reason: &str) -> f64 {
+        self.metric(&format!("slotway_sessions_rejected_total{{reason=\"{reason}\"}}"))
+    }
+
+    /// How often this limit made a request wait or refused it.
+    pub(crate) fn limited(&self, limit: &str) -> f64 {
+        self.metric(&format!("slotway_limits_reached_total{{limit=\"{limit}\"}}"))
+    }
+
     /// Its process.
     pub(crate) fn id(&self) -> u32 {
         self.process.id()

@@ -1,12 +1,12 @@
-//! How long a subscriber may leave messages unread.
+//! How much a client may leave unread, and for how long: as a server's `client-output-buffer-limit`.
 
 use std::cell::Cell;
 
 use crate::backend::{Micros, micros};
-use crate::config::PubSub;
+use crate::config::{Limits, PubSub};
 
 /// The bounds, and since when the client has been beyond the soft one.
-pub(in crate::session) struct Patience {
+pub(super) struct Patience {
     hard: usize,
     soft: usize,
     soft_time: Micros,
@@ -14,13 +14,21 @@ pub(in crate::session) struct Patience {
 }
 
 impl Patience {
-    pub(in crate::session) fn of(settings: &PubSub) -> Self {
+    /// With replies.
+    pub(super) fn with_replies(settings: &Limits) -> Self {
+        let Limits { output_hard: hard, output_soft, output_soft_time, .. } = *settings;
+        let soft = if output_soft == 0 { hard } else { output_soft };
+        Self { hard, soft, soft_time: micros(output_soft_time), since: Cell::new(None) }
+    }
+
+    /// With messages.
+    pub(super) fn with_messages(settings: &PubSub) -> Self {
         let PubSub { output_hard: hard, output_soft: soft, output_soft_time, .. } = *settings;
         Self { hard, soft, soft_time: micros(output_soft_time), since: Cell::new(None) }
     }
 
     /// Whether so many bytes are too many, or have been for too long.
-    pub(in crate::session) fn ends(&self, waiting: usize, now: Micros) -> bool {
+    pub(super) fn ends(&self, waiting: usize, now: Micros) -> bool {
         if waiting <= self.soft {
             self.since.set(None);
             return false;

@@ -1,0 +1,118 @@
+//! Each limit bites, is counted, and bites nobody else.
+
+use crate::harness::{Client, Cluster, Gateway, request, request_line, wait_for};
+
+const MEBIBYTE: usize = 1 << 20;
+
+#[test]
+fn clients_of_one_address_are_bounded() {
+    let gateway = Gateway::before(Cluster::shared())
+        .workers(2)
+        .setting("limits.max_clients_per_address", 3)
+        .start();
+    let mut clients: Vec<Client> = (0..3).map(|_| gateway.client()).collect();
+    for client in &mut clients {
+        assert_eq!(client.call("PING").text(), "PONG");
+    }
+    let refused = gateway.client().read_to_end();
+    assert_eq!(refused, b"-ERR max number of clients reached for this address\r\n");
+    assert!(gateway.rejected("max_clients_per_address") >= 1.0);
+    let mut neighbour = Client::connect_from("127.0.0.2".parse().unwrap(), gateway.address());
+    assert_eq!(neighbour.call("PING").text(), "PONG");
+    drop(clients.pop());
+    wait_for("a free place", || {
+        Client::try_connect(gateway.address())
+            .and_then(|mut client| client.try_call("PING"))
+            .is_ok_and(|reply| reply.text() == "PONG")
+    });
+    assert_eq!(clients[0].call("PING").text(), "PONG");
+}
+
+#[test]
+fn requests_beyond_a_limit_end_their_connection_alone() {
+    let gateway = Gateway::before(Cluster::shared())
+        .setting("limits.request_bytes", "64KiB")
+        .setting("limits.bulk_bytes", "32KiB")
+        .setting("limits.inline_bytes", "1KiB")
+        .setting("limits.request_arguments", 100)
+        .start();
+    let mut neighbour = gateway.client();
+    let (most, too_much) = (vec![b'x'; 32 << 10], vec![b'x'; (32 << 10) + 1]);
+    let cases: [(Vec<u8>, &[u8]); 4] = [
+        (b"*101\r\n".to_vec(), b"-ERR Protocol error: invalid multibulk length\r\n"),
+        (
+            request(&[b"ECHO" as &[u8], &too_much[..]]),
+            b"-ERR Protocol error: invalid bulk length\r\n",
+        ),
+        (vec![b'x'; 1_100], b"-ERR Protocol error: too big inline request\r\n"),
+        (request(&[b"MSET" as &[u8], b"{a}", &most[..], b"{a}b", &most[..]]), b""),
+    ];
+    for (number, (bytes, expected)) in (1_u32..).zip(&cases) {
+        let mut client = gateway.client();
+        // The gateway may have closed already.
+        let _ = client.try_send(bytes);
+        assert_eq!(client.read_to_end(), *expected);
+        assert!((gateway.rejected("request_limit") - f64::from(number)).abs() < 0.5);
+        assert_eq!(neighbour.call("PING").text(), "PONG");
+    }
+    assert_eq!(neighbour.call_args(&[b"ECHO" as &[u8], &most[..]]).payload(), most);
+    assert!(gateway.rejected("protocol") < 0.5);
+}
+
+#[test]
+fn who_leaves_too_much_unread_is_cut_off_alone() {
+    let cluster = Cluster::shared();
+    let hard = Gateway::before(cluster).setting("limits.output_hard", "1MiB").start();
+    let soft = Gateway::before(cluster)
+        .setting("limits.output_soft", "1KiB")
+        .setting("limits.output_soft_time", "300ms")
+        .start();
+    let mut neighbour = hard.client();
+    let value = vec![b'x'; MEBIBYTE];
+    assert_eq!(neighbour.call_args(&[b"SET", b"limits:unread" as &[u8], &value]).text(), "OK");
+    for gateway in [&hard, &soft] {
+        let mut slow = gateway.client();
+        // More than the kernel keeps for it.
+        slow.send(&request_line("GET limits:unread").repeat(60));
+        wait_for("the slow one to be cut off", || gateway.rejected("output_limit") > 0.5);
+        slow.read_to_end();
+        let mut neighbour = gateway.client();
+        assert_eq!(neighbour.call("GET limits:unread").payload().len(), MEBIBYTE);
+        assert!(gateway.rejected("output_limit") < 1.5);
+    }
+    assert_eq!(neighbour.call("DEL limits:unread").integer(), 1);
+}
+
+#[test]
+fn limits_that_refuse_a_request_are_counted() {
+    let gateway = Gateway::before(Cluster::shared())
+        .setting("backend.leases", 0)
+        .setting("pubsub.subscriptions", 1)
+        .setting("limits.request_bytes", "64KiB")
+        .setting("limits.bulk_bytes", "40KiB")
+        .setting("routing.gathered_bytes", "1KiB")
+        .start();
+    let (mut client, mut neighbour) = (gateway.client(), gateway.client());
+    let large = "x".repeat(35_000);
+    let cases = [
+        ("leases", vec!["WATCH limits:watched".to_owned()]),
+        ("subscriptions", vec!["SUBSCRIBE one two".to_owned()]),
+        ("transaction", vec!["MULTI".to_owned(), format!("ECHO {large}"), format!("ECHO {large}")]),
+        (
+            "gathered",
+            vec![
+                "DISCARD".to_owned(),
+                format!("SADD limits:set {large}"),
+                "SUNION limits:set limits:other".to_owned(),
+            ],
+        ),
+    ];
+    for (limit, lines) in cases {
+        assert!(gateway.limited(limit) < 0.5, "{limit}");
+        let reply = client.pipeline(&lines).pop().unwrap();
+        assert!(reply.is_error(), "{limit}: {reply}");
+        assert!((gateway.limited(limit) - 1.0).abs() < 0.5, "{limit}: {reply}");
+        assert_eq!(neighbour.call("PING").text(), "PONG");
+    }
+    assert_eq!(client.call("DEL limits:set").integer(), 1);
+}
