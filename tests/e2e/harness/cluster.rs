@@ -26,11 +26,15 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// The cluster of three primaries and three replicas that all tests share. Nobody hurts it.
+    /// The cluster of three primaries and three replicas that all tests share. Nobody hurts it: its nodes refuse to
+    /// be emptied, which would take away what other tests are waiting for.
     pub(crate) fn shared() -> &'static Self {
         static SHARED: OnceLock<Cluster> = OnceLock::new();
         SHARED.get_or_init(|| {
-            Self::start(Shape { primaries: 3, replicas: 1, node_timeout_ms: 15_000 })
+            let shape = Shape { primaries: 3, replicas: 1, node_timeout_ms: 15_000 };
+            let cluster = Self::start(shape);
+            (0..6).for_each(|place| cluster.order(place, "ACL SETUSER default -flushall -flushdb"));
+            cluster
         })
     }
 
