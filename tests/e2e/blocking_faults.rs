@@ -62,7 +62,10 @@ fn who_stops_sending_still_gets_what_was_taken() {
 #[test]
 fn a_node_that_falls_silent_does_not_keep_its_waiters() {
     let fake = FakeCluster::of(1);
-    let gateway = Gateway::before_nodes(&fake.addresses()).start();
+    let gateway = Gateway::before_nodes(&fake.addresses())
+        .setting("backend.hold_time", "1s")
+        .setting("backend.request_timeout", "1s")
+        .start();
     fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
     fake.always(0, "CLIENT UNBLOCK", Act::say(":0\r\n"));
     fake.always(0, "BLPOP", Act::Freeze);
@@ -71,6 +74,44 @@ fn a_node_that_falls_silent_does_not_keep_its_waiters() {
     // A read is sent again, with the time that is left: none.
     fake.always(0, "XREAD", Act::Freeze);
     assert!(gateway.client().call("XREAD BLOCK 100 STREAMS a 0").is_nil());
+}
+
+/// Its slots have gone elsewhere in good order, and it is too busy to say soon that nobody was given anything.
+#[test]
+fn a_slow_node_that_ends_a_wait_loses_no_element() {
+    let fake = FakeCluster::of(2);
+    let gateway = Gateway::before_nodes(&fake.addresses())
+        .setting("cluster.refresh_interval", "200ms")
+        .start();
+    let slow = Duration::from_millis(2_500);
+    let element = "*2\r\n$1\r\nb\r\n$1\r\nx\r\n";
+    fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
+    fake.always(0, "CLIENT UNBLOCK", Act::SayLate(slow, b":1\r\n".to_vec()));
+    let ended = b"-UNBLOCKED client unblocked via CLIENT UNBLOCK\r\n";
+    fake.always(0, "BRPOP", Act::SayLate(slow, ended.to_vec()));
+    fake.always(1, "BRPOP", Act::say(element));
+    fake.always(1, "CLIENT ID", Act::say(":8\r\n"));
+    let mut client = gateway.client();
+    // Its slot is 3300.
+    client.send(&request_line("BRPOP b 60"));
+    fake.wait_until_seen(0, "BRPOP", 1);
+    fake.give_all_slots(1);
+    fake.wait_until_seen(0, "CLIENT UNBLOCK", 1);
+    assert_eq!(client.reply().bytes(), element.as_bytes());
+}
+
+/// How long it has waited already does not count against the time in which another node must be found.
+#[test]
+fn a_long_wait_may_still_go_to_another_node() {
+    let fake = FakeCluster::of(1);
+    let gateway =
+        Gateway::before_nodes(&fake.addresses()).setting("backend.hold_time", "500ms").start();
+    let element = "*2\r\n$1\r\na\r\n$1\r\nx\r\n";
+    let demoted = "-UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)\r\n";
+    fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
+    let acts = vec![Act::SayLate(2 * LATE, demoted.into()), Act::say(element)];
+    fake.once(0, "BLPOP", acts);
+    assert_eq!(gateway.client().call("BLPOP a 60").bytes(), element.as_bytes());
 }
 
 #[test]

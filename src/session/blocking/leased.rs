@@ -20,10 +20,7 @@ use crate::resp::{Value, write};
 
 /// A node that does not end a wait by itself this long after its time has forgotten it.
 const GRACE: Duration = Duration::from_secs(1);
-/// How long a node may take to answer that it ends a wait.
-const RECALL_TIME: Duration = Duration::from_secs(1);
-/// How often it is told, and the pause between: the request itself may still be on its way.
-const RECALLS: usize = 50;
+/// A node is told to end a wait until it has, for the request itself may still be on its way; the pause between.
 const RECALL_PAUSE: Duration = Duration::from_millis(20);
 /// Pauses before a node is asked again that could not serve.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -100,13 +97,13 @@ struct Patience {
 }
 
 impl Patience {
-    /// Pauses before the next try. The first one is made at once, also after a long wait.
+    /// Pauses before the next try. The first one is made at once, also after a long wait, which does not count.
     async fn lasts(&mut self, began: Instant) -> bool {
         if began.elapsed() > LONGEST_PAUSE {
             self.since = None;
             self.pause = Duration::ZERO;
         }
-        if self.since.get_or_insert(began).elapsed() >= self.most {
+        if self.since.get_or_insert_with(Instant::now).elapsed() >= self.most {
             return false;
         }
         if !self.pause.is_zero() {
@@ -143,14 +140,14 @@ async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>
         () = overdue(waiting.deadline) => None,
     };
     let how = if ending == Some(Ending::Timeout) { "TIMEOUT" } else { "ERROR" };
-    let reply = held.recall(&pool, &mut waiting.wish, how).await;
+    let reply = held.recall(waiting, how).await;
     match (reply, ending) {
         (Some(reply), None) if is_empty(&reply) => {
-            pool.give_back(held.lease);
+            held.give_back(&pool);
             Try::Again(error(NOT_SERVED))
         }
         (Some(reply), Some(ending)) if is_empty(&reply) => {
-            pool.give_back(held.lease);
+            held.give_back(&pool);
             Try::reply(waiting.ended(ending))
         }
         (Some(reply), _) => match (heard(waiting, held, &reply), ending) {
@@ -176,7 +173,7 @@ fn heard(waiting: &Waiting, held: Held, reply: &[u8]) -> Try {
     if demoted {
         pool.look_again(held.lease.address());
     }
-    pool.give_back(held.lease);
+    held.give_back(pool);
     // The slot is on its way to another node, and each key may stand on either side: alone it can be found.
     let migrating = matches!(detour, Some(Detour::Ask(_))) || reply.starts_with(b"-TRYAGAIN ");
     match detour {
@@ -219,6 +216,8 @@ async fn overdue(deadline: Option<Instant>) {
 struct Held {
     lease: Lease,
     before: VecDeque<Before>,
+    /// The node may yet be told to end whatever waits on this connection.
+    recalled: bool,
 }
 
 /// A question whose answer comes before the wait's.
@@ -231,7 +230,14 @@ enum Before {
 
 impl Held {
     fn new(lease: Lease) -> Self {
-        Self { lease, before: VecDeque::new() }
+        Self { lease, before: VecDeque::new(), recalled: false }
+    }
+
+    /// The connection may be somebody else's, if nothing is under way that could end that one's wait.
+    fn give_back(self, pool: &Pool) {
+        if !self.recalled {
+            pool.give_back(self.lease);
+        }
     }
 
     async fn send(&mut self, wish: &Wish, frame: &[u8]) -> Result<(), LeaseError> {
@@ -266,26 +272,33 @@ impl Held {
         }
     }
 
-    /// Tells the node to end the wait, and waits for what the wait says to that. When this returns a reply, nothing
-    /// is under way that could end somebody else's wait.
-    async fn recall(&mut self, pool: &Rc<Pool>, wish: &mut Wish, how: &str) -> Option<Bytes> {
-        for _ in 0..RECALLS {
+    /// Tells the node to end the wait, and waits for what the wait says to that, as long as a node may take for any
+    /// reply: one that lives and is slow must not make a client believe that an element is lost.
+    async fn recall(&mut self, waiting: &mut Waiting, how: &str) -> Option<Bytes> {
+        let patience = waiting.worker.gateway.settings.backend.request_timeout;
+        timeout(patience, self.end_wait(waiting, how)).await.ok().flatten()
+    }
+
+    async fn end_wait(&mut self, waiting: &mut Waiting, how: &str) -> Option<Bytes> {
+        loop {
             if let Some(number) = self.lease.number() {
                 let (mut request, number) = (Vec::new(), number.to_string());
                 write::command(&mut request, &["CLIENT", "UNBLOCK", &number, how]);
-                let terms = Terms::new(None, self.lease.protocol());
+                let (pool, terms) = (&waiting.worker.pool, Terms::new(None, self.lease.protocol()));
                 let asked = Asked::node(pool, self.lease.address(), terms, request);
-                let answer = timeout(RECALL_TIME, asked.reply()).await.ok()?;
-                if answer.first() != Some(&b':') {
+                let answer = asked.reply().await;
+                if answer.starts_with(b"-UNCERTAIN") {
+                    // That was lost with its own connection. This one may be whole.
+                    self.recalled = true;
+                } else if answer.first() != Some(&b':') {
                     return None;
                 }
             } else if self.before.is_empty() {
                 return None;
             }
-            if let Ok(reply) = timeout(RECALL_PAUSE, self.reply(wish)).await {
+            if let Ok(reply) = timeout(RECALL_PAUSE, self.reply(&mut waiting.wish)).await {
                 return reply.ok();
             }
         }
-        None
     }
 }
