@@ -102,6 +102,9 @@ pub enum Begin {
     Keyword(Cow<'static, str>, i16),
     /// Behind the last `STORE` of `SORT`; other options' arguments are skipped.
     SortStore,
+    /// Behind the last `STORE` or `STOREDIST` of `GEORADIUS`, looked for from this argument on, unless it is the
+    /// first of its word. It is the one that the server writes to.
+    LaterStore(u8),
     /// The third argument of `MIGRATE`, unless it is empty and `KEYS` lists them instead.
     MigrateOne,
     /// Behind the `KEYS` of `MIGRATE`.
@@ -318,6 +321,7 @@ impl Begin {
             Self::At(at) => Some(usize::from(*at)),
             Self::Keyword(word, from) => behind(request, word, *from),
             Self::SortStore => sort_store(request),
+            Self::LaterStore(from) => later_store(request, *from),
             Self::MigrateOne => migrate_many(request).is_none().then_some(3),
             Self::MigrateMany => migrate_many(request),
             Self::Unknown => None,
@@ -353,6 +357,18 @@ fn sort_store(request: &Request<'_>) -> Option<usize> {
         at += 1;
     }
     found
+}
+
+fn later_store(request: &Request<'_>, from: u8) -> Option<usize> {
+    let mut last = None;
+    let mut at = usize::from(from);
+    while at + 1 < request.len() {
+        let stores = is(request, at, "STORE") || is(request, at, "STOREDIST");
+        at += if stores { 2 } else { 1 };
+        last = if stores { Some(at - 1) } else { last };
+    }
+    let first = |word| behind(request, word, from.into());
+    last.filter(|_| last != first("STORE") && last != first("STOREDIST"))
 }
 
 fn migrate_many(request: &Request<'_>) -> Option<usize> {

@@ -60,11 +60,11 @@ shapes! {
     INTO_FROM_COUNT = [destination(1), count(2, 1).role(Role::Source).need(READ)];
     /// `SORT key ... STORE destination`
     SORT_STORE = [source(1), written(Begin::SortStore)];
-    /// `GEORADIUS key x y radius unit ... STORE destination`. Both keywords may be there: both name
-    /// keys for the server, the last one is written.
-    RADIUS_STORE = [source(1), after("STORE", 6), after("STOREDIST", 6)];
+    /// `GEORADIUS key x y radius unit ... STORE destination`. Both keywords may be there, and
+    /// more than once: the first of each names a key for the server, the last of all is written.
+    RADIUS_STORE = [source(1), after("STORE", 6), after("STOREDIST", 6), written(Begin::LaterStore(6))];
     /// `GEORADIUSBYMEMBER key member radius unit ... STORE destination`
-    MEMBER_STORE = [source(1), after("STORE", 5), after("STOREDIST", 5)];
+    MEMBER_STORE = [source(1), after("STORE", 5), after("STOREDIST", 5), written(Begin::LaterStore(5))];
     /// `XREAD ... STREAMS key ... id ...`
     STREAMS = [streams(1)];
     /// `XREADGROUP GROUP group consumer ... STREAMS key ... id ...`

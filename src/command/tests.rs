@@ -434,6 +434,7 @@ fn any_part() -> impl Strategy<Value = KeyPart> {
         any::<u8>().prop_map(Begin::At),
         any::<i16>().prop_map(|from| Begin::Keyword("x".into(), from)),
         Just(Begin::SortStore),
+        any::<u8>().prop_map(Begin::LaterStore),
         Just(Begin::MigrateOne),
         Just(Begin::MigrateMany),
     ];
