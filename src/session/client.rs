@@ -3,16 +3,16 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::fmt;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
-use crate::acl::User;
+use crate::acl::{User, Users};
 use crate::backend::Micros;
 use crate::command::CommandSpec;
 use crate::resp::Protocol;
 
 use super::blocking::{Ending, Wait};
-use super::pubsub::Tally;
+use super::pubsub::{Subscribed, Tally};
 use super::replies::{End, Replies};
 use super::socket::Ends;
 use super::worker::Worker;
@@ -41,6 +41,8 @@ pub struct Client {
     pub(super) replies: Rc<Replies>,
     /// How many channels and patterns it listens to.
     pub(super) subscriptions: Cell<Tally>,
+    /// Which ones, as long as its session lasts.
+    pub(super) subscribed: RefCell<Weak<Subscribed>>,
     /// It listens, or has just published: its next request is looked at for that.
     pub(super) is_special: Cell<bool>,
     /// Its request that waits on purpose, if there is one.
@@ -67,6 +69,14 @@ impl Client {
     pub(super) fn subscribes(&self, tally: Tally) {
         self.subscriptions.set(tally);
         self.is_special.set(true);
+    }
+
+    /// Whether there still is its user, and that user may listen to everything that the client listens to.
+    pub(super) fn is_welcome(&self, users: &Users) -> bool {
+        let subscribed = self.subscribed.borrow().upgrade();
+        users
+            .again(&self.user.borrow())
+            .is_some_and(|user| subscribed.is_none_or(|subscribed| subscribed.is_allowed_to(user)))
     }
 
     /// Lets the session's task look at its state.
@@ -101,6 +111,7 @@ impl Client {
             command: Cell::default(),
             replies,
             subscriptions: Cell::default(),
+            subscribed: RefCell::default(),
             is_special: Cell::default(),
             wait: RefCell::default(),
         })

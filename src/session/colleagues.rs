@@ -41,7 +41,7 @@ pub(super) enum Deed {
     Kill,
     /// End their waits; those that do not wait are not meant.
     Unblock(Ending),
-    /// End the sessions of those whose user is deleted.
+    /// End the sessions of those whose user is deleted, or may not listen any more to what they listen to.
     Expel,
 }
 
@@ -151,7 +151,7 @@ async fn look(worker: &Worker, selection: &Selection, deed: Deed) -> Vec<Found> 
                 };
                 let line = match deed {
                     Deed::List => portrait.to_string(),
-                    Deed::Expel if users.again(&client.user.borrow()).is_some() => continue,
+                    Deed::Expel if client.is_welcome(&users) => continue,
                     Deed::Kill | Deed::Expel => {
                         client.kill();
                         String::new()

@@ -623,3 +623,53 @@ fn a_transaction_does_not_outlive_the_rules_it_was_collected_under() {
     admin.call("ACL SETUSER other on");
     assert_eq!(client.call("EXEC").items().len(), 1);
 }
+
+#[test]
+fn who_may_not_listen_any_more_is_disconnected_as_by_a_server() {
+    let server = Server::standalone();
+    let gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    for protocol in [2, 3] {
+        let mut stay = 0;
+        let subscriptions = [
+            ("SUBSCRIBE news:1", "resetchannels &news:*", true),
+            ("SUBSCRIBE news:1", "resetchannels &other:*", false),
+            ("PSUBSCRIBE news:*", "resetchannels &news:*", true),
+            ("PSUBSCRIBE news:*", "resetchannels &news:?", false),
+            ("SSUBSCRIBE news:1", "resetchannels &news:1", true),
+            ("SSUBSCRIBE news:1", "resetchannels", false),
+            ("SUBSCRIBE news:1", "resetchannels (&news:1)", true),
+            ("SUBSCRIBE news:1", "-subscribe", true),
+            ("SUBSCRIBE news:1", "off", true),
+            ("PING", "resetchannels", true),
+        ];
+        for (line, rules, stays) in subscriptions {
+            for (mut admin, mut client) in [
+                (server.client_of(protocol), server.client_of(protocol)),
+                (gateway.client_of(protocol), gateway.client_of(protocol)),
+            ] {
+                admin.call("ACL SETUSER app reset on >pw &* +@all ~*");
+                assert_eq!(client.call("AUTH app pw").text(), "OK");
+                client.call(line);
+                assert_eq!(admin.call(&format!("ACL SETUSER app {rules}")).text(), "OK");
+                if stays {
+                    assert!(client.try_call("PING").is_ok(), "{line}, {rules}");
+                    stay += 1;
+                } else {
+                    assert!(client.is_closed(), "{line}, {rules}");
+                }
+            }
+        }
+        assert_eq!(stay, 14);
+    }
+}
+
+#[test]
+fn who_takes_its_own_right_to_listen_still_gets_the_reply() {
+    let gateway = Gateway::before(Cluster::shared()).start();
+    let mut client = gateway.client_of(3);
+    client.call("ACL SETUSER app reset on >pw &* +@all ~*");
+    assert_eq!(client.call("AUTH app pw").text(), "OK");
+    client.call("SUBSCRIBE news:1");
+    assert_eq!(client.call("ACL SETUSER app resetchannels").text(), "OK");
+    assert!(client.is_closed());
+}

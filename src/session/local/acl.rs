@@ -93,16 +93,36 @@ fn describe(out: &mut Vec<u8>, rules: &Description) {
     }
 }
 
-/// `ACL SETUSER name [rule ..]`: all rules or none.
+/// `ACL SETUSER name [rule ..]`: all rules or none. Clients that listen to what they may not any more are
+/// disconnected.
 fn set_user(conversation: &Conversation, spec: &CommandSpec, request: &Request<'_>) -> Flow {
     let commands = conversation.worker.commands();
     let name = request.arg(2).unwrap_or_default();
     let rules = request.args().skip(3);
     let access = &conversation.worker.gateway.access;
     match access.change(|users| users.with(name, rules.clone(), &commands)) {
-        Ok(()) => ok(conversation, spec),
+        Ok(()) => expel(conversation, spec, |out| write::simple(out, "OK")),
         Err(error) => conversation.fail(family(spec), error.line()),
     }
+}
+
+/// Disconnects whom the users, as they are now, leave no right to be here, and then answers. The client that
+/// asked for it still gets the reply.
+fn expel(
+    conversation: &Conversation,
+    spec: &CommandSpec,
+    answer: impl FnOnce(&mut Vec<u8>) + 'static,
+) -> Flow {
+    let (gateway, client) = (conversation.worker.gateway.clone(), &conversation.client);
+    let is_welcome = client.is_welcome(&gateway.access.users());
+    let others = Selection::default().except(client.id);
+    conversation.answer_later(family(spec), async move {
+        gateway.colleagues.ask(others, Deed::Expel).await;
+        let mut reply = Vec::new();
+        answer(&mut reply);
+        reply
+    });
+    if is_welcome { Flow::Next } else { Flow::Close }
 }
 
 /// `ACL DELUSER name ..`: their clients are disconnected.
@@ -123,15 +143,7 @@ fn delete_users(
         Ok::<_, Refused>(users)
     })?;
     let deleted = deleted.get();
-    let is_deleted = gateway.access.users().again(&conversation.client.user.borrow()).is_none();
-    let others = Selection::default().except(conversation.client.id);
-    conversation.answer_later(family(spec), async move {
-        gateway.colleagues.ask(others, Deed::Expel).await;
-        let mut reply = Vec::new();
-        write::integer(&mut reply, deleted as i64);
-        reply
-    });
-    Ok(if is_deleted { Flow::Close } else { Flow::Next })
+    Ok(expel(conversation, spec, move |out| write::integer(out, deleted as i64)))
 }
 
 /// `ACL DRYRUN name command [argument ..]`

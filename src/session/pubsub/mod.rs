@@ -187,6 +187,10 @@ impl Subscriber {
             self.write(&mut frames, kind.subscribe(), Some(name), count);
         }
         frames.extend(early);
+        if !self.client.is_welcome(&self.worker.gateway.access.users()) {
+            // The rules have changed while the nodes were asked, and who looked for such clients did not see this.
+            self.client.kill();
+        }
         Ok(frames)
     }
 

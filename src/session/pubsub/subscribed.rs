@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::acl::User;
 use crate::backend::Kind;
 
 use super::super::client::Client;
@@ -52,7 +53,10 @@ pub(in crate::session) struct Subscribed {
 
 impl Subscribed {
     pub(in crate::session) fn new(client: Rc<Client>) -> Rc<Self> {
-        Rc::new(Self { client, seats: RefCell::default(), closed: Cell::new(false) })
+        let seats = RefCell::default();
+        let subscribed = Rc::new(Self { client: client.clone(), seats, closed: Cell::new(false) });
+        client.subscribed.replace(Rc::downgrade(&subscribed));
+        subscribed
     }
 
     pub(super) fn has(&self, kind: Kind, name: &[u8]) -> bool {
@@ -64,6 +68,13 @@ impl Subscribed {
     pub(super) fn names(&self, kind: Kind) -> Vec<Arc<[u8]>> {
         let seats = self.seats.borrow();
         seats.get(kind as usize).map_or(Vec::new(), |seats| seats.keys().cloned().collect())
+    }
+
+    /// Whether this user may listen to all of it.
+    pub(in crate::session) fn is_allowed_to(&self, user: &User) -> bool {
+        let seats = self.seats.borrow();
+        let mut seats = seats.iter().flat_map(HashMap::values);
+        seats.all(|seat| user.may_use_channel(seat.name(), seat.kind() == Kind::Pattern))
     }
 
     /// The client listens from now on, unless its session has ended. Returns the messages that came early.
