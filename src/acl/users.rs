@@ -113,6 +113,17 @@ impl Users {
         Ok(users)
     }
 
+    /// The same users, the default one with this password and no other.
+    #[must_use]
+    pub fn with_password(&self, password: &Secret) -> Self {
+        let mut users = self.clone();
+        let hash = Hash::of(password.expose().as_bytes());
+        if let (Some(user), Some(hash)) = (users.all.get_mut(DEFAULT), hash) {
+            Arc::make_mut(user).set_password(hash);
+        }
+        users
+    }
+
     /// The same users without these, and how many of these there were. The default user cannot be among them.
     pub fn without<'a>(&self, names: impl Iterator<Item = &'a [u8]>) -> (Self, usize) {
         let mut users = self.clone();

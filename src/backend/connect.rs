@@ -29,6 +29,8 @@ pub struct Credentials {
     pub username: String,
     /// Password; empty means that no login is made.
     pub password: Secret,
+    /// The password before it, for nodes that do not know the new one yet; empty means that there was none.
+    pub previous: Secret,
     /// How nodes are believed; `None`: they speak plain.
     pub tls: Option<Connector>,
 }
@@ -112,8 +114,23 @@ impl Credentials {
         Ok(Self {
             username: settings.username.clone(),
             password: settings.password.clone(),
+            previous: Secret::default(),
             tls: Connector::load(settings)?,
         })
+    }
+
+    /// These in the place of `before`, whose password nodes may still want.
+    #[must_use]
+    pub fn succeeding(mut self, before: &Self) -> Self {
+        let is_same = self.password == before.password;
+        self.previous = if is_same { &before.previous } else { &before.password }.clone();
+        self
+    }
+
+    /// The same with the password before it, if there was one.
+    fn outdated(&self) -> Option<Self> {
+        let password = Some(self.previous.clone()).filter(|password| !password.is_empty())?;
+        Some(Self { password, previous: Secret::default(), ..self.clone() })
     }
 }
 
@@ -147,12 +164,29 @@ impl Handshake {
 }
 
 /// Dials one node: every address of its name in turn, until one takes the connection; then the handshake.
-/// The name is resolved each time, so that a node which came back elsewhere is found.
+/// The name is resolved each time, so that a node which came back elsewhere is found. A node that refuses the
+/// password is dialled again with the one before it, should it have changed.
 ///
 /// # Errors
 /// Which node, which step, and why.
 pub async fn dial(address: &str, want: &Handshake) -> Result<Stream, ConnectError> {
     let deadline = Instant::now() + want.timeout;
+    let dialled = dial_by(address, want, deadline).await;
+    let refused =
+        matches!(&dialled, Err(ConnectError { step: Step::Auth, cause: Cause::Refused(_), .. }));
+    match want.credentials.outdated() {
+        Some(credentials) if refused => {
+            dial_by(address, &Handshake { credentials, ..want.clone() }, deadline).await
+        }
+        _ => dialled,
+    }
+}
+
+async fn dial_by(
+    address: &str,
+    want: &Handshake,
+    deadline: Instant,
+) -> Result<Stream, ConnectError> {
     let failed = |step, cause| ConnectError { address: address.to_owned(), step, cause };
     let lookup = timeout_at(deadline, tokio::net::lookup_host(address)).await;
     let places: Vec<SocketAddr> = match lookup {

@@ -3,8 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -237,7 +235,7 @@ impl Loading {
                 continue;
             }
             let text = if password.is_empty() {
-                match read_password(Path::new(file)) {
+                match Secret::read(Path::new(file)) {
                     Ok(read) => {
                         *password = read;
                         continue;
@@ -329,22 +327,6 @@ impl<'a> Page<'a> {
         let mut lines = self.text.lines().zip(1..);
         lines.any(|(line, number)| is_header(line) && self.broken.contains(&number))
     }
-}
-
-/// One line of text, as `echo` writes it. A wrong path can be the password itself, put under the
-/// wrong key, so no reason repeats it.
-fn read_password(path: &Path) -> Result<Secret, String> {
-    const LONGEST: u64 = 64 << 10;
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(LONGEST).read_to_string(&mut text))
-        .map_err(|error| format!("names a file that cannot be read: {error}"))?;
-    let line = text.strip_suffix('\n').unwrap_or(&text);
-    let line = line.strip_suffix('\r').unwrap_or(line);
-    if line.is_empty() {
-        return Err("names a file that holds no password".to_owned());
-    }
-    Ok(Secret::new(line))
 }
 
 /// The known word that was probably meant.

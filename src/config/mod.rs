@@ -9,6 +9,7 @@ mod given;
 mod kind;
 mod load;
 mod mistake;
+mod secret;
 mod words;
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use std::time::Duration;
 pub use declare::Key;
 pub use load::{Flag, Sources};
 pub use mistake::{Mistake, Mistakes, Place};
+pub use secret::Secret;
 pub use words::{ClientCertificates, CrossSlot, LogFormat, OnLoss, Present, Transactions};
 
 use declare::settings;
@@ -91,7 +93,8 @@ settings! {
         username: String = String::new(), Text;
         /// Password for the nodes; empty means none.
         password: Secret = Secret::default(), Hidden;
-        /// File that holds the password, read at start and on reload.
+        /// File that holds the password, read at start, on reload and when it changes. Connections that stand are
+        /// kept; new ones are made with the new password, and with the one before it at nodes that refuse it.
         password_file: String = String::new(), Text;
         /// Whether the nodes are spoken to through TLS.
         tls: bool = false, Truth;
@@ -183,7 +186,7 @@ settings! {
         /// Password of the default user; empty means none, and then the listener must be on
         /// loopback.
         password: Secret = Secret::default(), Hidden;
-        /// File that holds the password, read at start and on reload.
+        /// File that holds the password, read at start, on reload and when it changes. Who is logged in stays so.
         password_file: String = String::new(), Text;
         /// Listens beyond loopback without a password.
         allow_open: bool = false, Truth;
@@ -290,33 +293,6 @@ impl Routing {
     /// Whether a key is the gateway's own: clients do not see it in KEYS, SCAN and RANDOMKEY.
     pub fn is_stage_key(&self, key: &[u8]) -> bool {
         key.starts_with(self.stage_prefix.as_bytes())
-    }
-}
-
-/// A password. Never printed.
-#[derive(Clone, Default, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps the plain text.
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
-    }
-
-    /// The plain text.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// No password at all.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_empty() { "Secret(none)" } else { "Secret(***)" })
     }
 }
 

@@ -1,17 +1,21 @@
-//! Certificates and keys: loaded again when their files change. Passwords are those of the start.
+//! Certificates, keys and passwords: loaded again when their files change.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use anyhow::anyhow;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::sleep;
 
 use crate::backend::connect::Credentials;
-use crate::config::Settings;
+use crate::config::{Cluster, Secret, Settings};
+use crate::session::Gateway;
 use crate::tls::{Acceptor, TlsError};
 
-/// How often the files are looked at. A rotated certificate has hours.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often the files are looked at. Nodes that have a new password already refuse the gateway until then, and
+/// requests for them are held meanwhile.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// What connections to come are made with.
 #[derive(Clone)]
@@ -35,36 +39,50 @@ impl Certificates {
     }
 
     /// Loads them again whenever a file changes, for as long as it is awaited.
-    pub(super) async fn follow(&self) {
+    pub(super) async fn follow(&self, gateway: &Gateway) {
         let mut known = self.stamps();
         loop {
             sleep(LOOK).await;
             let now = self.stamps();
             if now != known {
                 known = now;
-                self.reload();
+                self.reload(gateway);
             }
         }
     }
 
     /// Loads them again. What is broken changes nothing.
-    pub(super) fn reload(&self) {
-        match (Credentials::load(&self.settings.cluster), Acceptor::load(&self.settings.listen)) {
-            (Ok(credentials), Ok(acceptor)) => {
-                self.credentials.store(Arc::new(credentials));
-                self.acceptor.store(acceptor.map(Arc::new));
-                tracing::info!("certificates and keys loaded again");
-            }
-            (Err(error), _) | (_, Err(error)) => {
-                tracing::error!(%error, "certificates and keys stay as they are");
+    pub(super) fn reload(&self, gateway: &Gateway) {
+        match self.load_again(gateway) {
+            Ok(()) => tracing::info!("certificates, keys and passwords loaded again"),
+            Err(error) => {
+                tracing::error!(%error, "certificates, keys and passwords stay as they are");
             }
         }
     }
 
+    fn load_again(&self, gateway: &Gateway) -> anyhow::Result<()> {
+        let Settings { cluster, listen, auth, .. } = &*self.settings;
+        let node_password = read_password("cluster.password_file", &cluster.password_file)?;
+        let own_password = read_password("auth.password_file", &auth.password_file)?;
+        let acceptor = Acceptor::load(listen)?;
+        let credentials = Credentials::load(&Cluster {
+            password: node_password.unwrap_or_else(|| cluster.password.clone()),
+            ..cluster.clone()
+        })?;
+        let credentials = credentials.succeeding(&self.credentials.load());
+        self.credentials.store(Arc::new(credentials));
+        self.acceptor.store(acceptor.map(Arc::new));
+        own_password.inspect(|password| gateway.change_password(password));
+        Ok(())
+    }
+
     /// When each file was changed; a link that points elsewhere now counts as a change.
     fn stamps(&self) -> Vec<Option<SystemTime>> {
-        let (listen, cluster) = (&self.settings.listen, &self.settings.cluster);
+        let Settings { cluster, listen, auth, .. } = &*self.settings;
         let files = [
+            &auth.password_file,
+            &cluster.password_file,
             &listen.tls_certificate_file,
             &listen.tls_key_file,
             &listen.tls_client_ca_file,
@@ -77,4 +95,13 @@ impl Certificates {
             .map(|file| std::fs::metadata(file).and_then(|known| known.modified()).ok())
             .collect()
     }
+}
+
+/// The password in the file that the setting names; `None`: it names none.
+fn read_password(setting: &str, file: &str) -> anyhow::Result<Option<Secret>> {
+    if file.is_empty() {
+        return Ok(None);
+    }
+    let read = Secret::read(Path::new(file));
+    read.map(Some).map_err(|why| anyhow!("`{setting}` {why}"))
 }

@@ -98,7 +98,7 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
 
     tokio::select! {
         () = listener.accept(&workers, &gateway) => {}
-        () = certificates.follow() => {}
+        () = certificates.follow(&gateway) => {}
         () = signals.told_to_stop(&certificates, &gateway) => {}
     }
     drop(listener);
@@ -193,7 +193,7 @@ impl Signals {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
                 _ = self.hang_up.recv() => {
-                    certificates.reload();
+                    certificates.reload(gateway);
                     reload_users(gateway);
                 }
             }

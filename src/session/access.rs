@@ -1,5 +1,6 @@
 //! Who may use the gateway: one set of users for all workers, and the file that they come from.
 
+use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use arc_swap::ArcSwap;
 
 use crate::acl::{FileError, Users};
 use crate::command::Commands;
-use crate::config::{Auth, Mistake, Mistakes, Place, Settings};
+use crate::config::{Auth, Mistake, Mistakes, Place, Secret, Settings};
 
 use super::colleagues::Deed;
 use super::denials::Denials;
@@ -24,7 +25,8 @@ pub struct Access {
     users: ArcSwap<Users>,
     /// Grows with every change of the users; sessions look at it before every request.
     version: AtomicU64,
-    auth: Auth,
+    /// The settings; the password may be a later one.
+    auth: ArcSwap<Auth>,
     pub(super) denials: Denials,
 }
 
@@ -58,7 +60,7 @@ impl Access {
         Ok(Self {
             users: ArcSwap::from_pointee(users),
             version: AtomicU64::new(1),
-            auth: auth.clone(),
+            auth: ArcSwap::from_pointee(auth.clone()),
             denials: Denials::default(),
         })
     }
@@ -91,15 +93,24 @@ impl Access {
         Ok(())
     }
 
+    /// The default user has this password from now on. Who is logged in stays so.
+    fn change_password(&self, password: &Secret) {
+        let before = self.auth.load_full();
+        if before.password == *password {
+            return;
+        }
+        self.auth.store(Arc::new(Auth { password: password.clone(), ..Auth::clone(&before) }));
+        let Ok(()) = self.change(|users| Ok::<_, Infallible>(users.with_password(password)));
+    }
+
     /// Works all rules out again, now that these commands are known.
     pub(super) fn reconsider(&self, commands: &Commands) {
-        let Ok(()) =
-            self.change(|users| Ok::<_, std::convert::Infallible>(users.reconsidered(commands)));
+        let Ok(()) = self.change(|users| Ok::<_, Infallible>(users.reconsidered(commands)));
     }
 
     /// Where the users come from, if from a file.
     pub(super) fn file(&self) -> Option<PathBuf> {
-        file_of(&self.auth)
+        file_of(&self.auth.load())
     }
 
     /// Reads the users file again. It blocks.
@@ -109,7 +120,7 @@ impl Access {
     pub(super) fn load(&self, path: &Path, commands: &Commands) -> Result<(), LoadError> {
         let shown = path.display();
         let text = read(path).map_err(|error| LoadError::Unreadable(shown.to_string(), error))?;
-        let users = Users::read(&text, &self.auth, commands).map_err(|errors| {
+        let users = Users::read(&text, &self.auth.load(), commands).map_err(|errors| {
             let lines =
                 errors.iter().map(|FileError { line, fault }| format!("{shown}:{line}: {fault}. "));
             LoadError::Wrong(lines.collect())
@@ -139,6 +150,11 @@ impl Access {
 }
 
 impl Gateway {
+    /// The password in the file that the settings name has changed.
+    pub fn change_password(&self, password: &Secret) {
+        self.access.change_password(password);
+    }
+
     /// Reads the users file again, all of it or none. Clients whose user is not in it any more are disconnected.
     ///
     /// # Errors

@@ -35,6 +35,7 @@ mod moves;
 mod nonsense;
 mod order;
 mod oversight;
+mod passwords;
 mod presentation;
 mod protocol;
 mod pubsub;

@@ -133,6 +133,21 @@ impl Cluster {
         self.wait_until_agreed();
     }
 
+    /// Gives all nodes another password, and closes the connections that were made with the one before. Afterwards
+    /// nothing of this that asks a node works any more.
+    pub(crate) fn change_password(&self, before: &str, after: &str) {
+        for node in &self.nodes {
+            let mut client = node.client();
+            if !before.is_empty() {
+                assert_eq!(client.call(&format!("AUTH {before}")).text(), "OK");
+            }
+            for name in ["masterauth", "requirepass"] {
+                assert_eq!(client.call(&format!("CONFIG SET {name} {after}")).text(), "OK");
+            }
+            client.call("CLIENT KILL TYPE normal");
+        }
+    }
+
     pub(crate) fn node(&self, place: usize) -> &Server {
         &self.nodes[place]
     }
