@@ -98,6 +98,10 @@
 //!   waiting for one slot's reply delays nothing that could have left earlier.
 //! * A worker's slot table is its own (`backend::routes`): a redirection is learned there at once, without
 //!   touching the snapshot that all workers share.
+//! * A node that is silent was to be given up. It may only be busy with a long command, so it keeps what it was sent
+//!   until it answers or is replaced, and gets nothing new (`backend::health`): fewer writes end as `UNCERTAIN`.
+//! * What waits for a slot is not sent again all at once: the oldest goes ahead, the others follow when it was served
+//!   (`backend::hold`).
 //! * A transaction over several slots was to hold a connection for each of them, with its commands queued there,
 //!   until all could run. Now every node gets its block with `DISCARD` at the end first, on the shared
 //!   connections: the same certainty, and a pipeline over a hundred slots needs no connection at all.

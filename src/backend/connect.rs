@@ -19,6 +19,9 @@ use super::stream::Stream;
 
 /// After this time without a byte the kernel asks whether the other end still lives.
 const KEEPALIVE: Duration = Duration::from_secs(30);
+/// What the other end's machine has not acknowledged after this time, it never will: it is powered off, or cut off.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 /// Most bytes in a reply to the handshake. HELLO lists the server's modules.
 const HANDSHAKE_BYTES: usize = 1 << 20;
 
@@ -44,6 +47,8 @@ pub struct Handshake {
     pub credentials: Credentials,
     /// Whether a replica may answer reads on it.
     pub readonly: bool,
+    /// Whether the node must have said something: a frozen one takes connections, and never answers.
+    pub ping: bool,
     /// Time for all of it: name, connection, replies.
     pub timeout: Duration,
 }
@@ -63,6 +68,8 @@ pub enum Step {
     Hello,
     /// Allowing reads on a replica.
     ReadOnly,
+    /// Asking for a sign of life.
+    Ping,
     /// A question after the handshake.
     Ask,
 }
@@ -137,7 +144,7 @@ impl Credentials {
 impl Handshake {
     /// What the control thread needs: RESP2, because its answers are read by the gateway alone.
     pub fn control(credentials: Credentials, timeout: Duration) -> Self {
-        Self { protocol: Protocol::Resp2, credentials, readonly: false, timeout }
+        Self { protocol: Protocol::Resp2, credentials, readonly: false, ping: false, timeout }
     }
 
     /// The requests to send, in one write, and the step that each belongs to.
@@ -158,6 +165,10 @@ impl Handshake {
         if self.readonly {
             write::command(&mut bytes, &["READONLY"]);
             steps.push(Step::ReadOnly);
+        }
+        if self.ping && steps.is_empty() {
+            write::command(&mut bytes, &["PING"]);
+            steps.push(Step::Ping);
         }
         (bytes, steps)
     }
@@ -210,7 +221,11 @@ async fn dial_by(
     send(talk.get_mut(), &bytes).await.map_err(|error| failed(first, error.into()))?;
     for step in steps {
         let reply = timeout_at(deadline, next(&mut talk)).await.unwrap_or(Err(Cause::Timeout));
-        reply.and_then(accepted).map_err(|cause| failed(step, cause))?;
+        match reply {
+            // Whatever it says: it lives.
+            Ok(_) if step == Step::Ping => {}
+            reply => reply.and_then(accepted).map_err(|cause| failed(step, cause))?,
+        }
     }
     // Nothing else was asked, and a byte too many here would be taken for the first reply.
     if !talk.read_buffer().is_empty() {
@@ -249,7 +264,10 @@ async fn connect(places: &[SocketAddr], deadline: Instant) -> Result<TcpStream, 
 fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
     stream.set_nodelay(true)?;
     let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
-    socket2::SockRef::from(&stream).set_tcp_keepalive(&keepalive)?;
+    let socket = socket2::SockRef::from(&stream);
+    socket.set_tcp_keepalive(&keepalive)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
     Ok(stream)
 }
 
@@ -370,6 +388,7 @@ impl std::fmt::Display for Step {
             Self::Auth => "AUTH",
             Self::Hello => "HELLO 3",
             Self::ReadOnly => "READONLY",
+            Self::Ping => "PING",
             Self::Ask => "asking",
         })
     }

@@ -92,6 +92,9 @@ impl Driver {
         }
         let count = buffer.filled().len();
         self.pipeline.heard(self.pool.clock().tick());
+        if self.pipeline.node().is_silent() {
+            self.pool.speaks(self.pipeline.node());
+        }
         self.pool.metrics().node_read(count);
         if let Some(front) = scratch.get_mut(..carried) {
             front.copy_from_slice(&self.tail);
@@ -171,7 +174,10 @@ impl Driver {
     }
 
     fn answered(&self) -> Result<Answered, Ended> {
-        let answered = self.pipeline.settled()?;
+        let mut answered = self.pipeline.settled()?;
+        if let Some(scout) = &mut answered.question.scout {
+            scout.was_served();
+        }
         let elapsed = self.pool.clock().now().saturating_sub(answered.sent);
         self.pool.metrics().node_settled(elapsed as u32);
         Ok(answered)

@@ -255,6 +255,7 @@ impl Pool {
             protocol,
             credentials: self.credentials(),
             readonly: false,
+            ping: true,
             timeout: self.parts.settings.connect_timeout,
         };
         match dial(&node.address, &handshake).await {

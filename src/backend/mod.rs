@@ -4,9 +4,11 @@
 //! serves its slot, and gives the whole reply to the [`Asker`]. Redirections, holds and lost connections end
 //! in here: an asker sees a reply, or an error that says what is known of the outcome.
 
+mod budget;
 mod clock;
 pub mod connect;
 mod driver;
+mod health;
 mod hold;
 mod home;
 mod lease;
@@ -15,6 +17,7 @@ mod outbox;
 mod pipeline;
 mod pool;
 mod redirect;
+mod retry;
 mod routes;
 mod standing;
 mod stream;
@@ -131,11 +134,13 @@ struct Question {
     hops: u8,
     /// Times it was held.
     tries: u8,
+    /// Others of its slot wait for its reply.
+    scout: Option<Box<hold::Scout>>,
 }
 
 impl Question {
     fn new(asker: &Rc<dyn Asker>, ticket: Ticket, terms: Terms, now: Micros) -> Self {
-        Self { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0 }
+        Self { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0, scout: None }
     }
 }
 
@@ -169,4 +174,15 @@ enum Cause {
     /// The node could not be dialled, or the connection broke.
     #[error("{0}")]
     Lost(Rc<str>),
+}
+
+impl Cause {
+    /// Whether every request for the slot would fare the same.
+    fn is_of_the_whole_slot(&self) -> bool {
+        const OF_ONE: [&[u8]; 3] = [b"-TRYAGAIN", b"-MOVED", b"-ASK"];
+        match self {
+            Self::Refused(reply) => !OF_ONE.iter().any(|word| reply.starts_with(word)),
+            Self::NotServed | Self::Lost(_) => true,
+        }
+    }
 }

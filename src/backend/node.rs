@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::metrics::NodeMetrics;
+use crate::metrics::{Circuit, NodeMetrics};
 use crate::resp::Protocol;
 
 use super::clock::Micros;
@@ -19,6 +19,10 @@ pub(super) struct Node {
     /// Dialling failed: not before this time again, and why.
     down: RefCell<Option<Down>>,
     failures: Cell<u32>,
+    /// It owes replies, and a probe was not answered either: it gets nothing new until it speaks.
+    silent: Cell<bool>,
+    /// A probe is under way, or due.
+    pub(super) probed: Cell<bool>,
     /// Leases that nobody uses now.
     kept: RefCell<Vec<Lease>>,
 }
@@ -36,6 +40,8 @@ impl Node {
             pipelines: [RefCell::new(None), RefCell::new(None)],
             down: RefCell::new(None),
             failures: Cell::new(0),
+            silent: Cell::new(false),
+            probed: Cell::new(false),
             kept: RefCell::default(),
         }
     }
@@ -98,9 +104,53 @@ impl Node {
         down.as_ref().filter(|down| now < down.until).map(|down| down.why.clone())
     }
 
+    /// Whether the node may be sent something new: neither down nor silent.
+    pub(super) fn is_usable(&self, now: Micros) -> bool {
+        !self.is_silent() && self.down(now).is_none()
+    }
+
+    pub(super) fn is_silent(&self) -> bool {
+        self.silent.get()
+    }
+
+    /// A probe was not answered. Returns whether that is news.
+    pub(super) fn fell_silent(&self) -> bool {
+        self.metrics.circuit(Circuit::Open);
+        !self.silent.replace(true)
+    }
+
+    /// The node has said something, or is not asked any more. Returns whether it was silent.
+    pub(super) fn spoke(&self) -> bool {
+        if self.silent.get() {
+            self.metrics.circuit(Circuit::Closed);
+        }
+        self.silent.replace(false)
+    }
+
+    /// A probe is about to be sent.
+    pub(super) fn is_probed(&self) {
+        if self.silent.get() {
+            self.metrics.circuit(Circuit::HalfOpen);
+        }
+    }
+
+    /// Whether dialling has failed since it last succeeded.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failures.get() > 0
+    }
+
+    /// Somebody is about to dial.
+    pub(super) fn is_tried(&self) {
+        if self.has_failed() {
+            self.metrics.circuit(Circuit::HalfOpen);
+        }
+    }
+
     /// Dialling succeeded.
     pub(super) fn came_up(&self) {
-        self.failures.set(0);
+        if self.failures.replace(0) > 0 {
+            self.metrics.circuit(Circuit::Closed);
+        }
         *self.down.borrow_mut() = None;
     }
 
@@ -115,6 +165,7 @@ impl Node {
         let failures = self.failures.get();
         self.failures.set(failures.saturating_add(1));
         *self.down.borrow_mut() = Some(Down { until: now + pause(failures), why });
+        self.metrics.circuit(Circuit::Open);
         failures == 0
     }
 }

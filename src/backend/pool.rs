@@ -11,24 +11,17 @@ use tokio::sync::Notify;
 use crate::cluster::{Announced, Slot, Topology};
 use crate::config;
 use crate::metrics::WorkerMetrics;
-use crate::resp::write;
 
-use super::clock::{Clock, Micros, micros};
+use super::budget::Budget;
+use super::clock::Clock;
 use super::connect::Credentials;
-use super::hold::{Held, Hold};
+use super::health::silence;
+use super::hold::Hold;
 use super::home::Home;
 use super::node::Node;
 use super::pipeline::Pipeline;
-use super::redirect::Refusal;
 use super::routes::Routes;
 use super::{Asker, Cause, Errand, Protocol, Question, Scratch, Terms, Ticket};
-
-/// A request whose keys stand on both sides of a migration is retried this long.
-const TRY_AGAIN: Micros = 1_000_000;
-/// Redirections followed at once; from then on with a pause, for two nodes that point at each other.
-const PROMPT_HOPS: u8 = 2;
-/// The pause is then as long as after so many tries.
-const CIRCLE_TRIES: u8 = 3;
 
 /// Why the topology may be out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -79,6 +72,9 @@ pub struct Pool {
     pub(super) routes: RefCell<Routes>,
     pub(super) hold: RefCell<Hold>,
     pub(super) held: Notify,
+    pub(super) budget: RefCell<Budget>,
+    /// New requests so far.
+    pub(super) sent: Cell<u64>,
     /// A slot has another owner, or another node is home.
     pub(super) news: Notify,
     /// Leases in use or kept.
@@ -92,13 +88,16 @@ pub struct Pool {
 impl Pool {
     /// A pool that knows no node yet.
     pub fn new(parts: PoolParts) -> Rc<Self> {
-        let hold = Hold::new(parts.settings.hold_requests, parts.settings.hold_bytes);
+        let hold = Hold::new(&parts.settings);
+        let budget = Budget::new(&parts.settings);
         Rc::new(Self {
             parts,
             topology: RefCell::new(Arc::new(Topology::empty())),
             routes: RefCell::new(Routes::new()),
             hold: RefCell::new(hold),
             held: Notify::new(),
+            budget: RefCell::new(budget),
+            sent: Cell::new(0),
             news: Notify::new(),
             leases: Rc::default(),
             opened: Cell::new(0),
@@ -139,6 +138,7 @@ impl Pool {
     ) {
         let now = self.parts.clock.now();
         let question = Question::new(asker, ticket, terms, now);
+        self.sent.set(self.sent.get() + 1);
         match self.pipeline_for(terms) {
             Ok(pipeline) => pipeline.push(question, now, write),
             Err(cause) => {
@@ -159,6 +159,7 @@ impl Pool {
     ) {
         let now = self.parts.clock.now();
         let question = Question::new(asker, ticket, terms, now);
+        self.sent.set(self.sent.get() + 1);
         self.dispatch(Errand { question, bytes });
     }
 
@@ -198,9 +199,11 @@ impl Pool {
 
     /// Takes over a new topology: requests that were held are sent by it.
     pub fn adopt(self: &Rc<Self>, topology: Arc<Topology>) {
+        let silent = self.silent_owners();
         let changed = self.routes.borrow_mut().adopt(&topology, |address| self.new_node(address));
         *self.topology.borrow_mut() = topology;
         if changed {
+            self.abandon_replaced(silent);
             self.news.notify_one();
             self.adopted.notify_waiters();
             let waiting = self.hold.borrow_mut().take_all();
@@ -230,9 +233,13 @@ impl Pool {
         let node = match terms.slot {
             Some(slot) => self.routes.borrow().owner(slot).cloned(),
             None if terms.home => self.home(),
-            None => self.routes.borrow_mut().any(|node| node.down(now).is_none()).cloned(),
+            None => self.routes.borrow_mut().any(|node| node.is_usable(now)).cloned(),
         };
-        self.pipeline_to(&node.ok_or(Cause::NotServed)?, terms.protocol)
+        let node = node.ok_or(Cause::NotServed)?;
+        if node.is_silent() {
+            return Err(Cause::Lost(silence(&node)));
+        }
+        self.pipeline_to(&node, terms.protocol)
     }
 
     fn pipeline_to(
@@ -247,6 +254,7 @@ impl Pool {
         if let Some(why) = node.down(now) {
             return Err(Cause::Lost(why));
         }
+        node.is_tried();
         let number = self.opened.get() + 1;
         self.opened.set(number);
         let pipeline = Rc::new(Pipeline::new(node.clone(), protocol, number, now));
@@ -256,9 +264,14 @@ impl Pool {
     }
 
     /// Sends an errand to the owner of its slot, or holds it.
-    fn dispatch(self: &Rc<Self>, errand: Errand) {
+    pub(super) fn dispatch(self: &Rc<Self>, errand: Errand) {
         match self.pipeline_for(errand.question.terms) {
-            Ok(pipeline) => pipeline.push_bytes(errand, self.parts.clock.now(), false),
+            Ok(pipeline) => {
+                if errand.question.tries > 0 {
+                    self.parts.metrics.retried();
+                }
+                pipeline.push_bytes(errand, self.parts.clock.now(), false);
+            }
             Err(cause) => self.hold(errand, cause),
         }
     }
@@ -268,130 +281,5 @@ impl Pool {
             Ok(pipeline) => pipeline.push_bytes(errand, self.parts.clock.now(), asking),
             Err(cause) => self.hold(errand, cause),
         }
-    }
-
-    /// A node refused a request that did not run there.
-    pub(super) fn refused(
-        self: &Rc<Self>,
-        mut errand: Errand,
-        refusal: Refusal<'_>,
-        from: &Node,
-        reply: &[u8],
-    ) {
-        let Some(kind) = refusal.kind() else { return errand.unscripted(reply) };
-        self.parts.metrics.redirected(kind);
-        let question = &mut errand.question;
-        if matches!(refusal, Refusal::TryAgain) && question.terms.splittable {
-            return question.asker.split(question.ticket, errand.bytes);
-        }
-        question.asker.disturbed();
-        question.hops = match refusal {
-            // The redirections led to the right node, which wants to be asked again.
-            Refusal::TryAgain => 0,
-            _ => question.hops.saturating_add(1),
-        };
-        let cause = Cause::Refused(Bytes::copy_from_slice(reply));
-        let slot = question.terms.slot;
-        let hops = question.hops;
-        match refusal {
-            Refusal::Moved(moved, place) => {
-                let node = self.named(place, from);
-                self.learn(moved, &node);
-                // Others of this slot may wait already; they were first.
-                let overtakes = self.hold.borrow().waits_for(slot);
-                if hops > self.parts.settings.max_redirects {
-                    return self.give_up(errand, &cause);
-                }
-                if hops > PROMPT_HOPS || overtakes || slot.is_none() {
-                    errand.question.tries = errand.question.tries.max(CIRCLE_TRIES);
-                    return self.hold(errand, cause);
-                }
-                self.dispatch_to(&node, errand, false);
-            }
-            Refusal::Ask(place) if hops <= self.parts.settings.max_redirects => {
-                let node = self.named(place, from);
-                self.dispatch_to(&node, errand, true);
-            }
-            _ => {
-                (self.parts.hint)(Hint { reason: Reason::Refused, node: &from.address });
-                self.hold(errand, cause);
-            }
-        }
-    }
-
-    pub(super) fn learn(self: &Rc<Self>, slot: Slot, node: &Rc<Node>) {
-        let news = self.routes.borrow_mut().learn(slot, node);
-        if news {
-            self.news.notify_one();
-            (self.parts.hint)(Hint { reason: Reason::Moved, node: &node.address });
-            let waiting = self.hold.borrow_mut().take_slot(slot);
-            self.release(waiting);
-        }
-    }
-
-    /// Keeps a request until its slot is served again, or fails it when it cannot wait.
-    pub(super) fn hold(self: &Rc<Self>, mut errand: Errand, cause: Cause) {
-        let now = self.parts.clock.now();
-        errand.question.asker.disturbed();
-        let too_late = now.saturating_sub(errand.question.born) >= self.patience(&cause);
-        if too_late || errand.question.terms.pinned {
-            return self.give_up(errand, &cause);
-        }
-        let room = self.hold.borrow().has_room(errand.bytes.len());
-        if !room {
-            self.parts.metrics.hold_rejected();
-            return self.give_up(errand, &cause);
-        }
-        errand.question.tries = errand.question.tries.saturating_add(1);
-        self.hold.borrow_mut().add(Held { errand, cause, since: now }, now);
-        self.parts.metrics.held();
-        self.held.notify_one();
-    }
-
-    fn patience(&self, cause: &Cause) -> Micros {
-        let settings = &self.parts.settings;
-        match cause {
-            Cause::Refused(reply) if reply.starts_with(b"-TRYAGAIN") => TRY_AGAIN,
-            _ => micros(settings.hold_time.min(settings.request_timeout)),
-        }
-    }
-
-    /// Sends held requests again, in their order; those that waited too long fail.
-    pub(super) fn release(self: &Rc<Self>, waiting: Vec<Held>) {
-        let now = self.parts.clock.now();
-        for Held { errand, cause, since } in waiting {
-            self.parts.metrics.released(now.saturating_sub(since) as u32);
-            if now.saturating_sub(errand.question.born) >= self.patience(&cause) {
-                self.give_up(errand, &cause);
-            } else {
-                self.dispatch(errand);
-            }
-        }
-    }
-
-    /// The outcome is known: the request did not run. Says why.
-    fn give_up(&self, errand: Errand, cause: &Cause) {
-        let Question { asker, ticket, terms, .. } = &errand.question;
-        let mut reply = Vec::new();
-        match (cause, terms.slot) {
-            (Cause::Refused(refusal), _)
-                if refusal.starts_with(b"-MOVED") || refusal.starts_with(b"-ASK") =>
-            {
-                // A redirection never reaches a client: it would go round the gateway.
-                write::error(&mut reply, "CLUSTERDOWN Hash slot not served");
-            }
-            (Cause::Refused(refusal), _) => reply.extend_from_slice(refusal),
-            (Cause::NotServed, _) => write::error(&mut reply, "CLUSTERDOWN Hash slot not served"),
-            (Cause::Lost(why), Some(slot)) => {
-                write::error(
-                    &mut reply,
-                    format!("CLUSTERDOWN Hash slot {} not served: {why}", slot.index()),
-                );
-            }
-            (Cause::Lost(why), None) => {
-                write::error(&mut reply, format!("CLUSTERDOWN no node answers: {why}"))
-            }
-        }
-        asker.settle(*ticket, &reply);
     }
 }

@@ -72,6 +72,12 @@ impl Routes {
         self.owners.iter()
     }
 
+    /// How many slots the node owns.
+    pub(super) fn count(&self, node: &Rc<Node>) -> usize {
+        let at = self.owners.iter().position(|owner| Rc::ptr_eq(owner, node));
+        at.map_or(0, |at| self.slots.iter().filter(|&&owner| usize::from(owner) == at).count())
+    }
+
     pub(super) fn owns_slots(&self, node: &Node) -> bool {
         self.owners.iter().any(|owner| std::ptr::eq(Rc::as_ptr(owner), node))
     }

@@ -190,6 +190,7 @@ impl Tracking {
             protocol: Protocol::Resp3,
             credentials: self.pool.credentials(),
             readonly: false,
+            ping: true,
             timeout: self.pool.parts.settings.connect_timeout,
         };
         let stream = dial(&lookout.node.address, &handshake)

@@ -24,17 +24,19 @@ impl Pool {
     /// Looks after held requests, deadlines and silent nodes, for as long as the worker lives.
     pub async fn attend(self: Rc<Self>) {
         let mut looked = 0;
+        let scouts = self.hold.borrow().reports();
         loop {
             let pause = if self.hold.borrow().is_empty() { TICK } else { HOLD_TICK };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
+                () = scouts.arrived.notified() => {}
                 () = self.held.notified() => continue,
             }
             let now = self.parts.clock.tick();
-            let due = self.hold.borrow_mut().take_due(now);
-            self.release(due);
+            self.attend_held(now);
             if now - looked >= micros(TICK) {
                 looked = now;
+                self.give_up_late(now);
                 self.look_after_pipelines(now);
             }
         }
@@ -46,6 +48,7 @@ impl Pool {
             protocol: pipeline.protocol(),
             credentials: self.credentials(),
             readonly: false,
+            ping: true,
             timeout: self.parts.settings.connect_timeout,
         };
         let node = pipeline.node().clone();
@@ -84,7 +87,7 @@ impl Pool {
     }
 
     /// A connection is gone: what had not been sent, or may be repeated, waits for a better one.
-    fn lost(self: &Rc<Self>, pipeline: &Rc<Pipeline>, why: &Rc<str>) {
+    pub(super) fn lost(self: &Rc<Self>, pipeline: &Rc<Pipeline>, why: &Rc<str>) {
         (self.parts.hint)(Hint { reason: Reason::Lost, node: &pipeline.node().address });
         let streaming = pipeline.is_streaming();
         for (at, Orphan { mut errand, touched }) in pipeline.orphans().into_iter().enumerate() {
@@ -102,9 +105,7 @@ impl Pool {
                 asker.settle(*ticket, &reply);
                 continue;
             }
-            if touched {
-                self.parts.metrics.retried();
-            } else if terms.pinned && errand.question.tries == 0 {
+            if !touched && terms.pinned && errand.question.tries == 0 {
                 // Its connection was being closed for want of work.
                 errand.question.tries = 1;
                 self.dispatch_to(pipeline.node(), errand, false);
@@ -132,7 +133,7 @@ impl Pool {
                     );
                 }
                 Some((_, heard)) if now.saturating_sub(heard) > silence => {
-                    self.parts.metrics.probe_sent();
+                    self.probe(node);
                     (self.parts.hint)(Hint { reason: Reason::Silent, node: &node.address });
                     if !owns && !self.is_live_replica(&node.address) {
                         pipeline.cut("silent, and the node serves no slot any more".into());
@@ -155,7 +156,7 @@ impl Pool {
 
 /// The pause before dialling again: doubled with each failure, less up to a quarter so that workers and
 /// gateways do not dial together.
-fn backoff(failures: u32, settings: &config::Backend) -> Micros {
+pub(super) fn backoff(failures: u32, settings: &config::Backend) -> Micros {
     let longest = micros(settings.reconnect_max);
     let pause = micros(settings.reconnect_min).saturating_mul(1 << failures.min(16)).min(longest);
     pause - fastrand::u64(0..=pause / 4)

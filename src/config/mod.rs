@@ -129,9 +129,19 @@ settings! {
         hold_requests: usize = 100_000, Count(0..=100_000_000);
         /// Most bytes of requests that one worker holds.
         hold_bytes: usize = 64 * MIB, Bytes(0..=TIB);
-        /// A connection with pending replies and silent this long is probed; twice this long, it is
-        /// given up.
+        /// Most requests of one client that are held.
+        hold_session_requests: usize = 1024, Count(0..=100_000_000);
+        /// Most bytes of one client's requests that are held.
+        hold_session_bytes: usize = 32 * MIB, Bytes(0..=TIB);
+        /// Held requests that are tried again, for each new request; `retry_floor` may be tried in any case.
+        retry_share: f64 = 0.2, Share;
+        /// Held requests that one worker tries again in a second, however few are new.
+        retry_floor: usize = 10_000, Count(1..=10_000_000);
+        /// A node that owes replies and is silent this long is probed.
         probe_interval: Duration = millis(500), Time(millis(10)..=HOUR);
+        /// A node that does not answer a probe within this time gets nothing new: requests for it are held
+        /// until it speaks or is replaced.
+        probe_timeout: Duration = millis(500), Time(millis(10)..=HOUR);
         /// First pause before dialling a node again; doubles up to `reconnect_max`.
         reconnect_min: Duration = millis(20), Time(millis(1)..=HOUR);
         /// Longest pause before dialling a node again.

@@ -24,7 +24,7 @@ use exposition::WorkerCollector;
 use process::ProcessCollector;
 
 pub use label::{Family, Limit, Outcome, Redirect, Rejection};
-pub use node::NodeMetrics;
+pub use node::{Circuit, NodeMetrics};
 pub use process::Usage;
 pub use worker::WorkerMetrics;
 

@@ -35,7 +35,22 @@ series! {
             "Attempts to connect to the node that failed.";
         lost: Counter = "slotway_node_lost_total",
             "Shared connections to the node that broke.";
+        circuit_open: Flag = "slotway_node_circuit_open",
+            "Whether a worker sends the node nothing new: it could not be reached, or does not answer.";
+        circuit_half_open: Flag = "slotway_node_circuit_half_open",
+            "Whether a worker is finding out if such a node is back.";
     }
+}
+
+/// What a worker sends to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Circuit {
+    /// Everything.
+    Closed,
+    /// Nothing new.
+    Open,
+    /// Nothing but the question whether it is back.
+    HalfOpen,
 }
 
 /// What one worker counts for one node. Only its worker may call the methods; anyone may read.
@@ -49,6 +64,13 @@ impl NodeMetrics {
     #[inline]
     pub fn set_up(&self, up: bool) {
         self.series.up.set(up);
+    }
+
+    /// What the worker sends to the node from now on.
+    #[inline]
+    pub fn circuit(&self, circuit: Circuit) {
+        self.series.circuit_open.set(circuit == Circuit::Open);
+        self.series.circuit_half_open.set(circuit == Circuit::HalfOpen);
     }
 
     /// A shared connection to the node is ready for requests.

@@ -182,6 +182,8 @@ const WORKER_EVENTS: &[Case] = &[
     ),
     (|w| w.connect_failed(), &[("slotway_connect_failures_total", 1.0)]),
     (|w| w.probe_sent(), &[("slotway_probes_total", 1.0)]),
+    (|w| w.probe_failed(), &[("slotway_probe_failures_total", 1.0)]),
+    (|w| w.retries_postponed(), &[("slotway_retries_postponed_total", 1.0)]),
     (|w| w.pending(3), &[("slotway_pending_requests", 3.0)]),
     (|w| w.pending(-2), &[("slotway_pending_requests", -2.0)]),
     (|w| w.acl_denied(), &[("slotway_acl_denials_total", 1.0)]),
@@ -223,8 +225,14 @@ const NODE_EVENTS: &[NodeCase] = &[
         |n| n.settled(true, 0),
         &[("slotway_node_requests_total", 2.0), ("slotway_node_errors_total", 2.0)],
     ),
-    // A fact, not a sum: it stays 1 when both workers say so.
+    // Facts, not sums: they stay 1 when both workers say so.
     (|n| n.set_up(true), &[("slotway_node_up", 1.0)]),
+    (|n| n.circuit(Circuit::Open), &[("slotway_node_circuit_open", 1.0)]),
+    (
+        |n| n.circuit(Circuit::HalfOpen),
+        &[("slotway_node_circuit_open", -1.0), ("slotway_node_circuit_half_open", 1.0)],
+    ),
+    (|n| n.circuit(Circuit::Closed), &[("slotway_node_circuit_half_open", -1.0)]),
 ];
 
 #[test]

@@ -65,10 +65,14 @@ series! {
             "Attempts to connect to a node that failed.";
         probes: Counter = "slotway_probes_total",
             "Health probes sent to nodes that had not answered for a while.";
+        probe_failures: Counter = "slotway_probe_failures_total",
+            "Health probes that a node did not answer in time.";
         redirects: PerRedirect<Counter> = "slotway_redirects_total",
             "Answers by which a node declined a request, by kind.";
         retries: Counter = "slotway_retries_total",
             "Requests sent to a node again.";
+        retries_postponed: Counter = "slotway_retries_postponed_total",
+            "Times that held requests of a slot were not sent again yet, because there were many retries already.";
         held: Gauge = "slotway_held_requests",
             "Requests that wait for a node or a slot to come back.";
         holds: Counter = "slotway_holds_total",
@@ -220,6 +224,12 @@ impl WorkerMetrics {
         self.series.retries.add(1);
     }
 
+    /// Requests of a slot are not sent again yet.
+    #[inline]
+    pub fn retries_postponed(&self) {
+        self.series.retries_postponed.add(1);
+    }
+
     /// A request starts to wait for a node or a slot to come back.
     #[inline]
     pub fn held(&self) {
@@ -276,6 +286,12 @@ impl WorkerMetrics {
     #[inline]
     pub fn probe_sent(&self) {
         self.series.probes.add(1);
+    }
+
+    /// A node did not answer a health probe.
+    #[inline]
+    pub fn probe_failed(&self) {
+        self.series.probe_failures.add(1);
     }
 
     /// The number of requests in flight changed by `delta`.

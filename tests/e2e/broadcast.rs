@@ -244,7 +244,10 @@ fn a_missing_replica_matters_only_where_it_was_to_be_told() {
 #[test]
 fn a_replica_that_takes_its_time_is_waited_for() {
     let cluster = Cluster::start(Shape { primaries: 2, replicas: 1, node_timeout_ms: 15_000 });
-    let gateway = Gateway::before(&cluster).setting("backend.probe_interval", "50ms").start();
+    let gateway = Gateway::before(&cluster)
+        .setting("backend.probe_interval", "50ms")
+        .setting("backend.connect_timeout", "30s")
+        .start();
     let probes = || -> u64 {
         let metrics = gateway.page("/metrics").1;
         let told = metrics.lines().find_map(|line| line.strip_prefix("slotway_probes_total "));

@@ -26,6 +26,7 @@ mod faults;
 mod gather;
 mod gather_calls;
 mod harness;
+mod holds;
 mod hostile;
 mod info;
 mod learned;

@@ -259,6 +259,7 @@ impl Subscriptions {
             protocol: Protocol::Resp3,
             credentials: self.pool.credentials(),
             readonly: false,
+            ping: true,
             timeout: self.pool.parts.settings.connect_timeout,
         };
         let why = match dial(&feed.node.address, &handshake).await {

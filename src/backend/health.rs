@@ -1,0 +1,111 @@
+//! Nodes that owe replies and say nothing: found by a probe, spared while they are silent, asked again until they
+//! speak.
+//!
+//! A node may be silent because it is frozen or gone, or because it runs a long command. Nobody can tell which, so
+//! what it was sent stays with it, and is not `UNCERTAIN` before its connection ends, its slots have another owner,
+//! or its time is over. But nothing new is sent to it: what comes meanwhile is held, and runs once for certain.
+
+use std::rc::Rc;
+
+use super::clock::Micros;
+use super::connect::{Handshake, dial};
+use super::node::Node;
+use super::pool::Pool;
+use super::upkeep::backoff;
+use crate::resp::Protocol;
+
+impl Pool {
+    /// Asks a node that owes replies for a sign of life, over a connection of its own, until there is one or nobody
+    /// is interested any more.
+    pub(super) fn probe(self: &Rc<Self>, node: &Rc<Node>) {
+        if !node.probed.replace(true) {
+            let (pool, node) = (self.clone(), node.clone());
+            tokio::task::spawn_local(async move {
+                pool.probe_until_it_speaks(&node).await;
+                node.probed.set(false);
+            });
+        }
+    }
+
+    async fn probe_until_it_speaks(self: &Rc<Self>, node: &Rc<Node>) {
+        for failures in 0.. {
+            let asked = self.clock().tick();
+            let lives = self.is_answered(node).await;
+            let now = self.clock().tick();
+            if lives || heard_since(node, asked) || !self.is_of_interest(node) {
+                return self.speaks(node);
+            }
+            self.metrics().probe_failed();
+            if node.fell_silent() {
+                tracing::warn!(node = %node.address, "node is silent; what is for it waits");
+            }
+            let pause = backoff(failures, &self.parts.settings);
+            tokio::time::sleep_until(self.clock().instant(now + pause)).await;
+            if !node.is_silent() {
+                return;
+            }
+        }
+    }
+
+    async fn is_answered(&self, node: &Node) -> bool {
+        self.metrics().probe_sent();
+        node.is_probed();
+        let handshake = Handshake {
+            protocol: Protocol::Resp2,
+            credentials: self.credentials(),
+            readonly: false,
+            ping: true,
+            timeout: self.parts.settings.probe_timeout,
+        };
+        dial(&node.address, &handshake).await.is_ok()
+    }
+
+    /// A silent node that serves no slot and owes nothing is nobody's concern.
+    fn is_of_interest(&self, node: &Node) -> bool {
+        self.routes.borrow().owns_slots(node) || node.is_connected()
+    }
+
+    /// The node has given a sign of life: it is sent everything again.
+    pub(super) fn speaks(self: &Rc<Self>, node: &Node) {
+        if node.spoke() {
+            tracing::info!(node = %node.address, "node speaks again");
+            self.hold.borrow_mut().hasten(self.clock().now());
+        }
+    }
+
+    /// The silent nodes, each with the number of its slots.
+    pub(super) fn silent_owners(&self) -> Vec<(Rc<Node>, usize)> {
+        let routes = self.routes.borrow();
+        let silent = routes.primaries().filter(|node| node.is_silent());
+        silent.map(|node| (node.clone(), routes.count(node))).collect()
+    }
+
+    /// Gives up on silent nodes that lost slots: what they owe comes before what is held for the new owners.
+    pub(super) fn abandon_replaced(self: &Rc<Self>, silent: Vec<(Rc<Node>, usize)>) {
+        for (node, slots) in silent {
+            if self.routes.borrow().count(&node) < slots {
+                self.abandon(&node);
+            }
+        }
+    }
+
+    /// Waits no longer for what a silent node owes.
+    pub(super) fn abandon(self: &Rc<Self>, node: &Rc<Node>) {
+        let why: Rc<str> = format!("{}, and was replaced", silence(node)).into();
+        for pipeline in node.pipelines().collect::<Vec<_>>() {
+            pipeline.cut(why.clone());
+            node.close(&pipeline);
+            self.lost(&pipeline, &why);
+        }
+    }
+}
+
+/// Whether the node has said anything after this time, or owes nothing.
+fn heard_since(node: &Node, time: Micros) -> bool {
+    node.pipelines().all(|pipeline| pipeline.waiting().is_none_or(|(_, heard)| heard > time))
+}
+
+/// Why nothing is sent to a silent node.
+pub(super) fn silence(node: &Node) -> Rc<str> {
+    format!("{}: no answer to a health probe", node.address).into()
+}

@@ -1,0 +1,190 @@
+//! What becomes of a request that was refused or lost: it is sent again, held, or given up.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use crate::cluster::Slot;
+use crate::resp::write;
+
+use super::clock::{Micros, micros};
+use super::hold::Held;
+use super::node::Node;
+use super::pool::{Hint, Pool, Reason};
+use super::redirect::Refusal;
+use super::{Cause, Errand, Question};
+
+/// A request whose keys stand on both sides of a migration is retried this long.
+const TRY_AGAIN: Micros = 1_000_000;
+/// Redirections followed at once; from then on with a pause, for two nodes that point at each other.
+const PROMPT_HOPS: u8 = 2;
+/// The pause is then as long as after so many tries.
+const CIRCLE_TRIES: u8 = 3;
+
+impl Pool {
+    /// Sends what was held and may go.
+    pub(super) fn attend_held(self: &Rc<Self>, now: Micros) {
+        let scouted = self.hold.borrow_mut().take_scouted(now);
+        self.release(scouted);
+        let (due, postponed) = {
+            let mut budget = self.budget.borrow_mut();
+            budget.earn(self.sent.get(), now);
+            let routes = self.routes.borrow();
+            let mut tried = Vec::new();
+            self.hold.borrow_mut().take_due(now, &mut budget, |slot| {
+                slot.is_none_or(|slot| may_be_tried(routes.owner(slot), &mut tried, now))
+            })
+        };
+        for _ in 0..postponed {
+            self.parts.metrics.retries_postponed();
+        }
+        self.release(due);
+    }
+
+    /// Fails what has waited too long.
+    pub(super) fn give_up_late(self: &Rc<Self>, now: Micros) {
+        let expired = self.hold.borrow_mut().take_expired(now);
+        self.release(expired);
+    }
+
+    /// A node refused a request that did not run there.
+    pub(super) fn refused(
+        self: &Rc<Self>,
+        mut errand: Errand,
+        refusal: Refusal<'_>,
+        from: &Node,
+        reply: &[u8],
+    ) {
+        let Some(kind) = refusal.kind() else { return errand.unscripted(reply) };
+        self.parts.metrics.redirected(kind);
+        let question = &mut errand.question;
+        if matches!(refusal, Refusal::TryAgain) && question.terms.splittable {
+            return question.asker.split(question.ticket, errand.bytes);
+        }
+        question.asker.disturbed();
+        question.hops = match refusal {
+            // The redirections led to the right node, which wants to be asked again.
+            Refusal::TryAgain => 0,
+            _ => question.hops.saturating_add(1),
+        };
+        let cause = Cause::Refused(Bytes::copy_from_slice(reply));
+        let slot = question.terms.slot;
+        let hops = question.hops;
+        match refusal {
+            Refusal::Moved(moved, place) => {
+                let node = self.named(place, from);
+                self.learn(moved, &node);
+                // Others of this slot may wait already; they were first, unless they wait for this one.
+                let overtakes =
+                    errand.question.scout.is_none() && self.hold.borrow().waits_for(slot);
+                if hops > self.parts.settings.max_redirects {
+                    return self.give_up(errand, &cause);
+                }
+                if hops > PROMPT_HOPS || overtakes || slot.is_none() {
+                    errand.question.tries = errand.question.tries.max(CIRCLE_TRIES);
+                    return self.hold(errand, cause);
+                }
+                self.dispatch_to(&node, errand, false);
+            }
+            Refusal::Ask(place) if hops <= self.parts.settings.max_redirects => {
+                let node = self.named(place, from);
+                self.dispatch_to(&node, errand, true);
+            }
+            _ => {
+                (self.parts.hint)(Hint { reason: Reason::Refused, node: &from.address });
+                self.hold(errand, cause);
+            }
+        }
+    }
+
+    pub(super) fn learn(self: &Rc<Self>, slot: Slot, node: &Rc<Node>) {
+        let before = self.routes.borrow().owner(slot).cloned();
+        let news = self.routes.borrow_mut().learn(slot, node);
+        if news {
+            if let Some(replaced) = before.filter(|node| node.is_silent()) {
+                self.abandon(&replaced);
+            }
+            self.news.notify_one();
+            (self.parts.hint)(Hint { reason: Reason::Moved, node: &node.address });
+            let waiting = self.hold.borrow_mut().take_slot(slot);
+            self.release(waiting);
+        }
+    }
+
+    /// Keeps a request until its slot is served again, or fails it when it cannot wait.
+    pub(super) fn hold(self: &Rc<Self>, mut errand: Errand, cause: Cause) {
+        let now = self.parts.clock.now();
+        errand.question.asker.disturbed();
+        let until = errand.question.born.saturating_add(self.patience(&cause));
+        if now >= until || errand.question.terms.pinned {
+            return self.give_up(errand, &cause);
+        }
+        let room = self.hold.borrow().has_room(&errand.question.asker, errand.bytes.len());
+        if !room {
+            self.parts.metrics.hold_rejected();
+            return self.give_up(errand, &cause);
+        }
+        errand.question.tries = errand.question.tries.saturating_add(1);
+        self.hold.borrow_mut().add(Held { errand, cause, since: now, until }, now);
+        self.parts.metrics.held();
+        self.held.notify_one();
+    }
+
+    fn patience(&self, cause: &Cause) -> Micros {
+        let settings = &self.parts.settings;
+        match cause {
+            Cause::Refused(reply) if reply.starts_with(b"-TRYAGAIN") => TRY_AGAIN,
+            _ => micros(settings.hold_time.min(settings.request_timeout)),
+        }
+    }
+
+    /// Sends held requests again, in their order; those that waited too long fail.
+    pub(super) fn release(self: &Rc<Self>, waiting: impl IntoIterator<Item = Held>) {
+        let now = self.parts.clock.now();
+        for Held { errand, cause, since, until } in waiting {
+            self.parts.metrics.released(now.saturating_sub(since) as u32);
+            if now >= until {
+                self.give_up(errand, &cause);
+            } else {
+                self.dispatch(errand);
+            }
+        }
+    }
+
+    /// The outcome is known: the request did not run. Says why.
+    fn give_up(&self, errand: Errand, cause: &Cause) {
+        let Question { asker, ticket, terms, .. } = &errand.question;
+        let mut reply = Vec::new();
+        match (cause, terms.slot) {
+            (Cause::Refused(refusal), _)
+                if refusal.starts_with(b"-MOVED") || refusal.starts_with(b"-ASK") =>
+            {
+                // A redirection never reaches a client: it would go round the gateway.
+                write::error(&mut reply, "CLUSTERDOWN Hash slot not served");
+            }
+            (Cause::Refused(refusal), _) => reply.extend_from_slice(refusal),
+            (Cause::NotServed, _) => write::error(&mut reply, "CLUSTERDOWN Hash slot not served"),
+            (Cause::Lost(why), Some(slot)) => {
+                write::error(
+                    &mut reply,
+                    format!("CLUSTERDOWN Hash slot {} not served: {why}", slot.index()),
+                );
+            }
+            (Cause::Lost(why), None) => {
+                write::error(&mut reply, format!("CLUSTERDOWN no node answers: {why}"))
+            }
+        }
+        asker.settle(*ticket, &reply);
+    }
+}
+
+/// Whether a request may be sent to the owner of its slot again. Of those for a node that could not be reached the
+/// first finds out if it can be, and the others wait for that.
+fn may_be_tried(owner: Option<&Rc<Node>>, tried: &mut Vec<Rc<Node>>, now: Micros) -> bool {
+    let Some(node) = owner.filter(|node| node.is_usable(now)) else { return false };
+    let first = !node.is_connected() && !tried.iter().any(|other| Rc::ptr_eq(other, node));
+    if node.has_failed() && first {
+        tried.push(node.clone());
+    }
+    first || !node.has_failed()
+}
