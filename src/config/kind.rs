@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
+mod rate;
 mod several;
 
 use super::Secret;
 use super::given::{Given, Wrong};
 
+pub(super) use rate::PerSecond;
 pub(super) use several::{List, Maybe, Pairs};
 
 /// What a row of `settings!` names beside its default.

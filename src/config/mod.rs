@@ -24,8 +24,8 @@ pub use words::{ClientCertificates, CrossSlot, LogFormat, OnLoss, Present, Trans
 
 use declare::settings;
 use kind::{
-    Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, Maybe, Mode, OneOf, Pairs, Share,
-    Text, Time, Truth,
+    Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, Maybe, Mode, OneOf, Pairs,
+    PerSecond, Share, Text, Time, Truth,
 };
 
 /// What the name of every environment variable starts with.
@@ -114,7 +114,7 @@ settings! {
         /// Least time between two looks, however many redirections arrive.
         refresh_min_interval: Duration = millis(200), Time(millis(10)..=HOUR);
         /// Address that a node announces to the one that the gateway can reach.
-        address_map: BTreeMap<String, String> = BTreeMap::new(), Pairs(HostPort);
+        address_map: BTreeMap<String, String> = BTreeMap::new(), Pairs(HostPort, HostPort);
     }
 
     /// Connections to the nodes.
@@ -230,6 +230,12 @@ settings! {
         output_soft: usize = 0, Bytes(0..=TIB);
         /// How long a client may be beyond `output_soft`.
         output_soft_time: Duration = seconds(60), Time(Duration::ZERO..=DAY);
+        /// Most commands a second of a user, by its name; `"*"` is for each user that is not named. All its
+        /// connections share them. What comes faster is not refused but waits, and its client with it. The burst
+        /// may come at once; without one it is what a second allows: `{ app = "1000 burst 5000" }`.
+        user_commands: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Count(1..=1_000_000_000)));
+        /// The same in bytes of requests and of the replies to them.
+        user_bytes: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Bytes(KIB..=TIB)));
         /// Most arguments in a request.
         request_arguments: usize = 1_048_576, Count(1..=2_147_483_647);
         /// Most bytes in one argument.
@@ -304,6 +310,15 @@ impl Routing {
     pub fn is_stage_key(&self, key: &[u8]) -> bool {
         key.starts_with(self.stage_prefix.as_bytes())
     }
+}
+
+/// How much of something a second, and how much of it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: usize,
+    /// After a pause.
+    pub burst: usize,
 }
 
 fn loopback(port: u16) -> SocketAddr {

@@ -23,6 +23,8 @@ series! {
             "Pauses in accepting clients for want of file descriptors or memory.";
         limits_reached: PerLimit<Counter> = "slotway_limits_reached_total",
             "Times that a limit made a request wait or refused it, by limit.";
+        rate_seconds: Seconds = "slotway_rate_wait_seconds",
+            "How long requests waited because their user was ahead of its rate.";
         blocked: Gauge = "slotway_blocked_clients",
             "Clients with a request that waits for data.";
         elements_returned: Counter = "slotway_returned_elements_total",
@@ -137,6 +139,12 @@ impl WorkerMetrics {
     #[inline]
     pub fn limit_reached(&self, limit: Limit) {
         self.series.limits_reached.at(limit).add(1);
+    }
+
+    /// A request waits for so long because its user is ahead of its rate.
+    #[inline]
+    pub fn rate_waited(&self, micros: u32) {
+        self.series.rate_seconds.record(micros);
     }
 
     /// The number of clients with a request that waits for data changed by `delta`.

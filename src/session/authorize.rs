@@ -14,8 +14,8 @@ use super::conversation::{Conversation, Flow};
 use super::denials::{Event, Reason};
 
 impl Conversation {
-    /// Whether the client may send whatever it likes, by users that have not changed since that was found. It
-    /// is the one thing that the rules cost a client without restrictions.
+    /// Whether the client may send whatever it likes, as fast as it likes, by users that have not changed since
+    /// that was found. It is the one thing that rules and rates cost a client that has none.
     #[inline]
     pub(super) fn is_free(&self) -> bool {
         self.free_under.get() == self.worker.gateway.access.version()
@@ -31,6 +31,9 @@ impl Conversation {
             // Its user was deleted. Whoever did that will have it disconnected; nothing more is answered.
             self.client.kill();
             return Some(Flow::Close);
+        }
+        if self.awaits_turn(request) {
+            return Some(Flow::Wait);
         }
         if !self.is_authenticated() && !spec.needs_no_login() {
             return Some(self.reject(spec, "NOAUTH Authentication required."));
@@ -51,11 +54,14 @@ impl Conversation {
         let Some(user) = users.again(&self.client.user.borrow()).cloned() else { return false };
         let authenticated = self.client.logged_in.get() || users.are_open();
         self.client.authenticated.set(authenticated);
-        let free = authenticated && user.is_unrestricted();
+        let unrestricted = authenticated && user.is_unrestricted();
+        let pace = authenticated.then(|| self.worker.gateway.rates.of(user.name())).flatten();
         let before = self.client.user.replace(user.clone());
-        if !free && !Arc::ptr_eq(&before, &user) {
+        if !unrestricted && !Arc::ptr_eq(&before, &user) {
             self.transaction.rules_changed();
         }
+        let free = unrestricted && pace.is_none();
+        self.pace = pace;
         self.free_under.set(if free { version } else { 0 });
         self.seen.set(version);
         true

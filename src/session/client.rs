@@ -45,6 +45,8 @@ pub struct Client {
     pub(super) subscribed: RefCell<Weak<Subscribed>>,
     /// It listens, or has just published: its next request is looked at for that.
     pub(super) is_special: Cell<bool>,
+    /// Its next request waits for its user's turn.
+    pub(super) awaits_turn: Cell<bool>,
     /// Its request that waits on purpose, if there is one.
     pub(super) wait: RefCell<Option<Rc<Wait>>>,
 }
@@ -113,6 +115,7 @@ impl Client {
             subscriptions: Cell::default(),
             subscribed: RefCell::default(),
             is_special: Cell::default(),
+            awaits_turn: Cell::default(),
             wait: RefCell::default(),
         })
     }

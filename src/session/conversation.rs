@@ -3,9 +3,11 @@
 use std::cell::{Cell, RefCell};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::spawn_local;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::backend::Asker;
 use crate::metrics::{Family, Limit, Rejection};
@@ -15,6 +17,7 @@ use super::blocking::Ending;
 use super::client::Client;
 use super::places::About;
 use super::pubsub::{Destination, Subscribed};
+use super::rates::Pace;
 use super::replies::{End, Replies};
 use super::scrutiny::Monitoring;
 use super::socket::{Ends, Writer};
@@ -64,8 +67,13 @@ pub(super) struct Conversation {
     pub(super) transaction: Transaction,
     /// Where the next reply goes when it does not go to the client.
     aside: RefCell<Option<Aside>>,
-    /// A pause holds back its next request.
+    /// A pause, or its user's rate, holds back its next request.
     pub(super) rests: bool,
+    /// How fast its user may be, if there is a bound.
+    pub(super) pace: Option<Arc<Pace>>,
+    /// Its next request has taken its share of that already, and waits for this if it was not its turn.
+    pub(super) has_paid: bool,
+    pub(super) turn: Option<AbortOnDropHandle<()>>,
     /// It sees the requests of all clients.
     pub(super) monitoring: Option<Monitoring>,
     /// What it listens to.
@@ -102,6 +110,9 @@ impl Conversation {
             transaction: Transaction::default(),
             aside: RefCell::default(),
             rests: false,
+            pace: None,
+            has_paid: false,
+            turn: None,
             monitoring: None,
             publishing: None,
             routed: 0,
@@ -203,7 +214,7 @@ impl Conversation {
             }
             return true;
         }
-        if self.rests && self.worker.gateway.scrutiny.is_on() && self.worker.awaits_pause.get() {
+        if self.rests && self.is_held_up() {
             return true;
         }
         self.rests = false;
@@ -212,6 +223,12 @@ impl Conversation {
             self.routed = version;
         }
         self.replies.was_disturbed() || self.routed != version
+    }
+
+    /// Whether what held back its next request still does.
+    fn is_held_up(&self) -> bool {
+        let paused = self.worker.gateway.scrutiny.is_on() && self.worker.awaits_pause.get();
+        paused || self.client.awaits_turn.get()
     }
 
     pub(super) fn is_authenticated(&self) -> bool {

@@ -23,6 +23,7 @@ mod outgoing;
 mod patience;
 mod places;
 mod pubsub;
+mod rates;
 mod replies;
 mod scripts;
 mod scrutiny;

@@ -24,13 +24,15 @@ pub(super) struct Outgoing {
     blocked: bool,
     /// The client takes nothing any more.
     gone: bool,
+    /// Bytes that have left since somebody asked.
+    sent: usize,
     metrics: Arc<WorkerMetrics>,
 }
 
 impl Outgoing {
     pub(super) fn new(socket: Writer, metrics: Arc<WorkerMetrics>) -> Self {
         let (bytes, pushes) = (Vec::new(), Vec::new());
-        Self { socket, bytes, written: 0, pushes, blocked: false, gone: false, metrics }
+        Self { socket, bytes, written: 0, pushes, blocked: false, gone: false, sent: 0, metrics }
     }
 
     /// Bytes that wait.
@@ -64,7 +66,7 @@ impl Outgoing {
         if bytes.len() >= LARGE && self.bytes.is_empty() && !self.blocked {
             match self.socket.try_write(bytes) {
                 Ok(count) => {
-                    self.metrics.client_written(count);
+                    self.has_left(count);
                     bytes = bytes.get(count..).unwrap_or_default();
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
@@ -135,8 +137,18 @@ impl Outgoing {
         self.socket.shut_down();
     }
 
-    fn advance(&mut self, count: usize) {
+    /// Bytes that have left since this was last asked.
+    pub(super) fn take_sent(&mut self) -> usize {
+        std::mem::take(&mut self.sent)
+    }
+
+    fn has_left(&mut self, count: usize) {
         self.metrics.client_written(count);
+        self.sent = self.sent.saturating_add(count);
+    }
+
+    fn advance(&mut self, count: usize) {
+        self.has_left(count);
         self.written += count;
         if self.written == self.bytes.len() {
             self.written = 0;

@@ -3,6 +3,8 @@
 //! Pipelines settle places in their turn, and the worker's [`Flusher`] writes once for all that a turn of the
 //! loop settled: a reply wakes no task, unless the session waits for it.
 
+mod asker;
+
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
@@ -11,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::backend::{Asker, Clock, LARGE, Terms, Ticket};
+use crate::backend::{Clock, LARGE, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::config::Settings;
 use crate::merge::Merge;
@@ -206,6 +208,11 @@ impl Replies {
         (state.places.len(), state.places.expected_bytes() + state.outgoing.waiting())
     }
 
+    /// Bytes that have left since this was last asked.
+    pub(super) fn take_sent(&self) -> usize {
+        self.state.borrow_mut().outgoing.take_sent()
+    }
+
     /// Whether requests were redirected or held since nothing was under way. Asked when nothing is, it is
     /// forgotten.
     pub(super) fn was_disturbed(&self) -> bool {
@@ -357,44 +364,5 @@ impl State {
     /// Bytes that wait for the client.
     fn unread(&self) -> usize {
         self.outgoing.waiting() + self.places.waiting_bytes()
-    }
-}
-
-impl Asker for Replies {
-    fn settle(&self, ticket: Ticket, reply: &[u8]) {
-        self.change(|places, exit| places.settle(ticket, reply, exit));
-    }
-
-    fn piece(&self, ticket: Ticket, piece: &[u8], end: bool) {
-        self.change(|places, exit| places.piece(ticket, piece, end, exit));
-    }
-
-    fn retract(&self, ticket: Ticket) -> bool {
-        let mut state = self.state.borrow_mut();
-        let retracted = state.places.retract(ticket);
-        if !retracted {
-            state.end.get_or_insert(End::Truncated);
-            self.touched(&mut state);
-        }
-        retracted
-    }
-
-    fn split(&self, ticket: Ticket, request: Bytes) {
-        let mut state = self.state.borrow_mut();
-        state.divided.push((ticket, request));
-        state.disturbed = true;
-        self.touched(&mut state);
-    }
-
-    fn unscripted(&self, ticket: Ticket, terms: Terms, request: Bytes, reply: &[u8]) {
-        let mut state = self.state.borrow_mut();
-        let reply = Bytes::copy_from_slice(reply);
-        state.unscripted.push_back(Unscripted { ticket, terms, request, reply });
-        state.disturbed = true;
-        self.touched(&mut state);
-    }
-
-    fn disturbed(&self) {
-        self.state.borrow_mut().disturbed = true;
     }
 }

@@ -42,6 +42,7 @@ impl Conversation {
             // Then it pauses until all before it are settled.
             self.asker.disturbed();
         } else {
+            self.has_paid = false;
             self.step_wanted();
         }
         flow

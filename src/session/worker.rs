@@ -28,6 +28,7 @@ use super::failures::Failures;
 use super::flusher::Flusher;
 use super::known::Known;
 use super::pubsub::Rooms;
+use super::rates::Rates;
 use super::scripts::Scripts;
 use super::scrutiny::Scrutiny;
 use super::steps::{Account, Acquaintances, Shapes};
@@ -63,6 +64,7 @@ pub struct Gateway {
     /// What happened that somebody may have to answer for.
     pub audit: Audit,
     pub(super) access: Access,
+    pub(super) rates: Rates,
     pub(super) colleagues: Colleagues,
     software: ArcSwap<Software>,
     pub(super) known: Known,
@@ -91,6 +93,7 @@ impl Gateway {
         let run_id = std::iter::repeat_with(|| fastrand::digit(16)).take(40).collect();
         let software = ArcSwap::from_pointee(Software::OLDEST);
         let known = Known::new(&settings);
+        let rates = Rates::new(&settings.limits);
         Ok(Arc::new(Self {
             settings,
             audit: Audit::start(metrics.clone())?,
@@ -98,6 +101,7 @@ impl Gateway {
             credentials,
             run_id,
             access,
+            rates,
             colleagues,
             software,
             known,

@@ -1,5 +1,7 @@
 //! Each limit bites, is counted, and bites nobody else.
 
+use std::time::{Duration, Instant};
+
 use crate::harness::{Client, Cluster, Gateway, request, request_line, wait_for};
 
 const MEBIBYTE: usize = 1 << 20;
@@ -115,4 +117,53 @@ fn limits_that_refuse_a_request_are_counted() {
         assert_eq!(neighbour.call("PING").text(), "PONG");
     }
     assert_eq!(client.call("DEL limits:set").integer(), 1);
+}
+
+#[test]
+fn a_user_ahead_of_its_rate_waits_and_nobody_else_does() {
+    let gateway = Gateway::before(Cluster::shared())
+        .workers(2)
+        .setting("limits.user_commands.app", "50 burst 10")
+        .start();
+    let mut neighbour = gateway.client();
+    assert_eq!(neighbour.call("ACL SETUSER app on >pw ~* &* +@all").text(), "OK");
+    let mut pair = [gateway.client(), gateway.client()];
+    for client in &mut pair {
+        assert_eq!(client.call("AUTH app pw").text(), "OK");
+    }
+    let lines: Vec<String> = (0..40).map(|number| format!("ECHO {number}")).collect();
+    let start = Instant::now();
+    let together: Vec<u8> = lines.iter().flat_map(|line| request_line(line)).collect();
+    for client in &mut pair {
+        client.send(&together);
+    }
+    wait_for("a request that waits", || gateway.limited("rate") >= 1.0);
+    assert_eq!(neighbour.call("ECHO neighbour").text(), "neighbour");
+    for client in &mut pair {
+        for number in 0..40 {
+            assert_eq!(client.reply().text(), number.to_string());
+        }
+    }
+    // Of 80 commands 10 go at once, and 50 each second after that.
+    assert!(start.elapsed() >= Duration::from_millis(1_300), "{:?}", start.elapsed());
+    assert!(gateway.metric("slotway_rate_wait_seconds_count") >= 1.0);
+    // Who leaves while its request waits leaves nothing behind.
+    pair[0].send(&together);
+    drop(pair);
+    assert_eq!(neighbour.call("PING").text(), "PONG");
+}
+
+#[test]
+fn bytes_have_a_rate_in_both_directions() {
+    let gateway = Gateway::before(Cluster::shared())
+        .setting("limits.user_bytes.\"*\"", "200KiB burst 1KiB")
+        .start();
+    let mut client = gateway.client();
+    let value = vec![b'x'; 100 << 10];
+    let start = Instant::now();
+    assert_eq!(client.call_args(&[b"SET", b"limits:rate" as &[u8], &value]).text(), "OK");
+    assert_eq!(client.call("GET limits:rate").payload(), value);
+    assert_eq!(client.call("DEL limits:rate").integer(), 1);
+    assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
+    assert!(gateway.limited("rate") >= 2.0);
 }

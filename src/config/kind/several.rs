@@ -12,8 +12,8 @@ use super::Kind;
 pub(in crate::config) struct List<K>(pub(in crate::config) K);
 /// One of a kind, or nothing.
 pub(in crate::config) struct Maybe<K>(pub(in crate::config) K);
-/// From one of a kind to another; in a variable, `from=to` separated by commas.
-pub(in crate::config) struct Pairs<K>(pub(in crate::config) K);
+/// From one kind to another; in a variable, `from=to` separated by commas.
+pub(in crate::config) struct Pairs<F, K>(pub(in crate::config) F, pub(in crate::config) K);
 
 impl<T, K: Kind<T>> Kind<Option<T>> for Maybe<K> {
     fn expects(&self) -> String {
@@ -51,17 +51,17 @@ impl<T, K: Kind<T>> Kind<Vec<T>> for List<K> {
     }
 }
 
-impl<K: Kind<String>> Kind<BTreeMap<String, String>> for Pairs<K> {
+impl<T, F: Kind<String>, K: Kind<T>> Kind<BTreeMap<String, T>> for Pairs<F, K> {
     fn expects(&self) -> String {
-        format!("a table from and to {}", self.0.expects())
+        format!("a table from {} to {}", self.0.expects(), self.1.expects())
     }
 
-    fn read(&self, given: &Given<'_>) -> Result<BTreeMap<String, String>, Vec<Wrong>> {
+    fn read(&self, given: &Given<'_>) -> Result<BTreeMap<String, T>, Vec<Wrong>> {
         let read = |from: &str, at: Option<Range<usize>>, to: &Given<'_>| {
             let from = self.0.read(&Given::Text(from)).map_err(|wrong| {
                 wrong.into_iter().map(|wrong| Wrong { at: at.clone(), ..wrong }).collect()
             });
-            both(from, self.0.read(to))
+            both(from, self.1.read(to))
         };
         let pairs: Vec<_> = match given {
             Given::Text(text) => parts(text)
@@ -81,10 +81,10 @@ impl<K: Kind<String>> Kind<BTreeMap<String, String>> for Pairs<K> {
         all(pairs.into_iter()).map(BTreeMap::from_iter)
     }
 
-    fn show(&self, value: &BTreeMap<String, String>) -> String {
+    fn show(&self, value: &BTreeMap<String, T>) -> String {
         let pairs: Vec<String> = value
             .iter()
-            .map(|(from, to)| format!("{} = {}", self.0.show(from), self.0.show(to)))
+            .map(|(from, to)| format!("{} = {}", self.0.show(from), self.1.show(to)))
             .collect();
         if pairs.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", pairs.join(", ")) }
     }

@@ -190,7 +190,8 @@ fn every_mistake_is_reported_in_order_with_its_place() {
     let mistakes = Case { file: Some(file), variables, flags, needs_nodes: true }.load();
     let host_port = "`host:port` such as \"10.0.0.1:7000\" or \"[::1]:7000\"";
     let nodes = format!("`cluster.nodes` must be a list of {host_port}, found");
-    let map = format!("`cluster.address_map` must be a table from and to {host_port}, found");
+    let map =
+        format!("`cluster.address_map` must be a table from {host_port} to {host_port}, found");
     let address = "`listen.address` must be an IP address and a port such as \"127.0.0.1:6379\"";
     assert_eq!(
         mistakes.unwrap_err(),
