@@ -1,10 +1,11 @@
 //! Kinds of values: how each is read, checked, described and shown.
 
 use std::fmt::Display;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use toml::de::DeValue;
 
 mod rate;
@@ -50,6 +51,8 @@ pub(super) struct Hidden;
 pub(super) struct Filter;
 /// Where a node is.
 pub(super) struct HostPort;
+/// A network of IP addresses.
+pub(super) struct Network;
 /// Permissions of a file.
 pub(super) struct Mode;
 
@@ -69,6 +72,21 @@ impl Kind<SocketAddr> for Address {
     }
 
     fn show(&self, value: &SocketAddr) -> String {
+        format!("\"{value}\"")
+    }
+}
+
+impl Kind<IpNet> for Network {
+    fn expects(&self) -> String {
+        "a network such as \"10.0.0.0/8\", or one IP address".to_owned()
+    }
+
+    fn read(&self, given: &Given<'_>) -> Result<IpNet, Vec<Wrong>> {
+        let one = given.parsed::<IpAddr>().map(IpNet::from);
+        given.accept(one.or_else(|| given.parsed()))
+    }
+
+    fn show(&self, value: &IpNet) -> String {
         format!("\"{value}\"")
     }
 }

@@ -16,6 +16,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use declare::Key;
 pub use load::{Flag, Sources};
 pub use mistake::{Mistake, Mistakes, Place};
@@ -24,8 +26,8 @@ pub use words::{ClientCertificates, CrossSlot, LogFormat, OnLoss, Present, Trans
 
 use declare::settings;
 use kind::{
-    Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, Maybe, Mode, OneOf, Pairs,
-    PerSecond, Share, Text, Time, Truth,
+    Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, Maybe, Mode, Network, OneOf,
+    Pairs, PerSecond, Share, Text, Time, Truth,
 };
 
 /// What the name of every environment variable starts with.
@@ -60,6 +62,9 @@ settings! {
         tls_client_certificates: ClientCertificates = ClientCertificates::Off, OneOf;
         /// File with the certificates of the authorities that clients are believed by.
         tls_client_ca_file: String = String::new(), Text;
+        /// Networks of balancers: connections from there, plain or TLS, must begin with a header of the PROXY protocol,
+        /// version 2, and the address in it counts as the client's. Whoever is in these networks can claim any.
+        proxy_networks: Vec<IpNet> = Vec::new(), List(Network);
         /// Path of a Unix socket for clients on this machine; empty means none.
         unix_socket: String = String::new(), Text;
         /// Who may use the Unix socket.

@@ -10,25 +10,35 @@ use std::{fs, io};
 
 use anyhow::Context;
 use arc_swap::ArcSwapOption;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
 use crate::config::Listen;
+use crate::metrics::Rejection;
 use crate::session::{Accepted, AcceptedSocket, Gateway};
 use crate::tls::Acceptor;
 
+use super::proxied;
 use super::seats::{Seats, Taken};
 use super::worker::Workers;
 
 /// Pause after accepting failed for want of file descriptors or memory: the process must not die of it.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
+/// Connections of balancers that may be about to say for whom they speak.
+const INTRODUCTIONS: usize = 1024;
+
 /// The sockets that clients connect to.
 pub(super) struct Listener {
     doors: Vec<Door>,
     address: SocketAddr,
     keepalive: Option<TcpKeepalive>,
+    /// From where balancers come.
+    proxies: Vec<IpNet>,
     /// How connections through encrypted doors begin; those made later use what is there by then.
     acceptor: Arc<ArcSwapOption<Acceptor>>,
 }
@@ -72,7 +82,8 @@ impl Listener {
         }
         let keepalive = (!listen.tcp_keepalive.is_zero())
             .then(|| TcpKeepalive::new().with_time(listen.tcp_keepalive));
-        Ok(Self { doors, address, keepalive, acceptor })
+        let proxies = listen.proxy_networks.clone();
+        Ok(Self { doors, address, keepalive, proxies, acceptor })
     }
 
     /// Where `listen.address` is.
@@ -94,23 +105,24 @@ impl Listener {
         gateway: &Gateway,
     ) {
         let mut pauses = false;
+        let mut introduced = FuturesUnordered::new();
         loop {
-            let knock = door.accept().await;
+            let knock = tokio::select! {
+                knock = door.accept(), if introduced.len() < INTRODUCTIONS => knock,
+                Some(knock) = introduced.next() => {
+                    match knock {
+                        Some(knock) => self.admit(knock, door, (workers, seats), gateway),
+                        None => gateway.metrics.door().session_rejected(Rejection::Protocol),
+                    }
+                    continue;
+                }
+            };
             let still = std::mem::replace(&mut pauses, knock.as_ref().is_err_and(is_shortage));
             match knock {
-                Ok(socket) => {
-                    let is_full = workers.clients() >= gateway.settings.limits.max_clients;
-                    match if is_full { Err(Taken::Everywhere) } else { socket.seat(seats) } {
-                        Err(taken) => {
-                            socket.turn_away(door, taken.line());
-                            gateway.metrics.door().session_rejected(taken.reason());
-                        }
-                        // A client that is gone already needs no worker.
-                        Ok(seat) => drop(self.prepare(socket, door).map(|accepted| {
-                            workers.hand_over(Accepted { seat, ..accepted });
-                        })),
-                    }
+                Ok(Knock::Tcp(socket, proxy)) if proxied::is_proxy(&self.proxies, proxy.ip()) => {
+                    introduced.push(introduce(socket, proxy));
                 }
+                Ok(knock) => self.admit(knock, door, (workers, seats), gateway),
                 Err(error) if pauses => {
                     // One line for each time that there are none, not one each time that there are none yet.
                     if !still {
@@ -125,21 +137,42 @@ impl Listener {
         }
     }
 
-    fn prepare(&self, socket: Knock, door: &Door) -> io::Result<Accepted> {
+    /// Gives a client to a worker, if there is a place for it.
+    fn admit(
+        &self,
+        knock: Knock,
+        door: &Door,
+        (workers, seats): (&Workers, &Seats),
+        gateway: &Gateway,
+    ) {
+        let is_full = workers.clients() >= gateway.settings.limits.max_clients;
+        match if is_full { Err(Taken::Everywhere) } else { knock.seat(seats) } {
+            Err(taken) => {
+                knock.turn_away(door, taken.line());
+                gateway.metrics.door().session_rejected(taken.reason());
+            }
+            // A client that is gone already needs no worker.
+            Ok(seat) => drop(self.prepare(knock, door).map(|accepted| {
+                workers.hand_over(Accepted { seat, ..accepted });
+            })),
+        }
+    }
+
+    fn prepare(&self, knock: Knock, door: &Door) -> io::Result<Accepted> {
         let acceptor = self.acceptor.load();
         let tls = match (door.is_encrypted(), acceptor.as_ref()) {
             (false, _) => None,
             (true, Some(acceptor)) => Some(Box::new(acceptor.accept()?)),
             (true, None) => return Err(io::ErrorKind::NotConnected.into()),
         };
-        let socket = match socket {
-            Knock::Tcp(socket) => {
+        let socket = match knock {
+            Knock::Tcp(socket, client) => {
                 // Neither is worth refusing a client for.
                 let _ = socket.set_nodelay(true);
                 if let Some(keepalive) = &self.keepalive {
                     let _ = SockRef::from(&socket).set_tcp_keepalive(keepalive);
                 }
-                AcceptedSocket::Tcp(socket.into_std()?)
+                AcceptedSocket::Tcp(socket.into_std()?, client)
             }
             Knock::Unix(socket, path) => AcceptedSocket::Unix(socket, path),
         };
@@ -147,9 +180,21 @@ impl Listener {
     }
 }
 
+/// Hears from a balancer for whom it speaks; `None`: it did not say so.
+async fn introduce(mut socket: TcpStream, proxy: SocketAddr) -> Option<Knock> {
+    match proxied::read(&mut socket).await {
+        Ok(client) => Some(Knock::Tcp(socket, client.unwrap_or(proxy))),
+        Err(error) => {
+            tracing::warn!(%proxy, %error, "connection of a proxy closed");
+            None
+        }
+    }
+}
+
 /// A client at a door.
 enum Knock {
-    Tcp(TcpStream),
+    /// With the client's address.
+    Tcp(TcpStream, SocketAddr),
     Unix(UnixStream, Arc<str>),
 }
 
@@ -158,16 +203,16 @@ impl Knock {
     /// understand it.
     fn turn_away(&self, door: &Door, line: &[u8]) {
         match self {
-            Self::Tcp(socket) if !door.is_encrypted() => drop(socket.try_write(line)),
-            Self::Tcp(_) => {}
+            Self::Tcp(socket, _) if !door.is_encrypted() => drop(socket.try_write(line)),
+            Self::Tcp(..) => {}
             Self::Unix(socket, _) => drop(SockRef::from(socket).send(line)),
         }
     }
 
-    /// Its place among the clients of its address; one that is gone needs none.
+    /// Its place among the clients of its address.
     fn seat(&self, seats: &Seats) -> Result<Option<Arc<()>>, Taken> {
         match self {
-            Self::Tcp(socket) => socket.peer_addr().map_or(Ok(None), |peer| seats.take(peer.ip())),
+            Self::Tcp(_, client) => seats.take(client.ip()),
             Self::Unix(..) => Ok(None),
         }
     }
@@ -180,7 +225,10 @@ impl Door {
 
     async fn accept(&self) -> io::Result<Knock> {
         match self {
-            Self::Tcp { socket, .. } => Ok(Knock::Tcp(socket.accept().await?.0)),
+            Self::Tcp { socket, .. } => {
+                let (socket, client) = socket.accept().await?;
+                Ok(Knock::Tcp(socket, client))
+            }
             Self::Unix(socket, path) => {
                 Ok(Knock::Unix(socket.accept().await?.0.into_std()?, path.0.clone()))
             }

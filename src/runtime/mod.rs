@@ -6,6 +6,7 @@
 mod certificates;
 mod listener;
 pub mod logging;
+pub mod proxied;
 mod question;
 mod seats;
 pub mod topology;

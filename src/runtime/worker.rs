@@ -236,7 +236,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = || {
             let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-            Accepted { socket: AcceptedSocket::Tcp(socket), tls: None, seat: None }
+            let address = socket.local_addr().unwrap();
+            Accepted { socket: AcceptedSocket::Tcp(socket, address), tls: None, seat: None }
         };
         let (workers, inboxes) = idle(4);
         let loads = || -> Vec<usize> {

@@ -31,8 +31,8 @@ pub struct Accepted {
 
 /// A socket that belongs to no runtime yet.
 pub enum AcceptedSocket {
-    /// From the network.
-    Tcp(std::net::TcpStream),
+    /// From the network, with the client's address: that of the connection, unless a balancer speaks for it.
+    Tcp(std::net::TcpStream, SocketAddr),
     /// From this machine, with the path of the socket.
     Unix(std::os::unix::net::UnixStream, Arc<str>),
 }
@@ -86,11 +86,9 @@ pub(super) struct Ends {
 /// Makes a session's halves of an accepted connection.
 pub(super) fn open(accepted: Accepted) -> io::Result<(Reader, Writer, Ends)> {
     let (read, write, ends) = match accepted.socket {
-        AcceptedSocket::Tcp(socket) => {
-            let ends = Ends {
-                client: Address::ip(socket.peer_addr()?),
-                local: Address::ip(socket.local_addr()?),
-            };
+        AcceptedSocket::Tcp(socket, client) => {
+            let ends =
+                Ends { client: Address::ip(client), local: Address::ip(socket.local_addr()?) };
             let (read, write) = TcpStream::from_std(socket)?.into_split();
             (ReadHalf::Tcp(read), WriteHalf::Tcp(write), ends)
         }

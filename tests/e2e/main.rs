@@ -39,6 +39,7 @@ mod oversight;
 mod passwords;
 mod presentation;
 mod protocol;
+mod proxied;
 mod pubsub;
 mod redirect;
 mod scan;

@@ -5,6 +5,7 @@
 
 #![expect(clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic and print")]
 
+mod proxied;
 mod random;
 mod replies;
 mod requests;
@@ -49,6 +50,11 @@ fn requests_in_pieces() {
 #[test]
 fn requests_as_sent() {
     run("requests_as_sent", requests::as_sent);
+}
+
+#[test]
+fn proxy_headers_as_sent() {
+    run("proxy_headers_as_sent", proxied::as_sent);
 }
 
 #[test]

@@ -13,6 +13,7 @@ pub(crate) use authority::{Authority, Identity, text};
 pub(crate) use cluster::{Cluster, Shape};
 pub(crate) use fake::{Act, FakeCluster};
 pub(crate) use gateway::Gateway;
+pub(crate) use process::Process;
 pub(crate) use server::Server;
 pub(crate) use slots::{key_slot, tag_in_slot};
 pub(crate) use wire::{Client, Reply, request, request_line};
@@ -62,7 +63,7 @@ pub(crate) fn local(port: u16) -> SocketAddr {
 }
 
 /// A new folder for one server or gateway. Those that earlier runs left are removed first.
-fn new_folder(name: &str) -> PathBuf {
+pub(crate) fn new_folder(name: &str) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("e2e");
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
