@@ -1,7 +1,25 @@
 //! Slot: CRC16 of a key, or of the hash tag in it.
 
+use std::sync::LazyLock;
+
 use crc16::{State, XMODEM};
 use memchr::memchr;
+
+/// Bytes that are taken into a checksum at once.
+const STRIDE: usize = 8;
+
+/// `TABLES[n][byte]` is the checksum of the byte with so many zero bytes behind it. A checksum of several bytes is the
+/// exclusive or of what each of them gives by itself, so bytes looked up side by side need not wait for each other:
+/// half the time of one after the other.
+static TABLES: LazyLock<[[u16; 256]; STRIDE]> = LazyLock::new(|| {
+    let mut bytes = [0; STRIDE];
+    std::array::from_fn(|zeros| {
+        std::array::from_fn(|byte| {
+            bytes[0] = byte as u8;
+            State::<XMODEM>::calculate(&bytes[..=zeros])
+        })
+    })
+});
 
 /// One of the 16384 hash slots.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, PartialOrd, Ord)]
@@ -14,7 +32,7 @@ impl Slot {
     /// The slot that `key` stands in: CRC16/XMODEM of its hash tag, modulo the number of slots.
     #[inline]
     pub fn of(key: &[u8]) -> Self {
-        Self(State::<XMODEM>::calculate(hash_tag(key)) % 16384)
+        Self(checksum(hash_tag(key)) % 16384)
     }
 
     /// The slot with this number, if there is one.
@@ -46,6 +64,28 @@ fn hash_tag(key: &[u8]) -> &[u8] {
         Some(tag) if !tag.is_empty() => tag,
         _ => key,
     }
+}
+
+/// CRC16/XMODEM.
+#[inline]
+fn checksum(bytes: &[u8]) -> u16 {
+    let [t0, t1, t2, t3, t4, t5, t6, t7] = &*TABLES;
+    let look =
+        |table: &[u16; 256], byte: u8| table.get(usize::from(byte)).copied().unwrap_or_default();
+    let (strides, rest) = bytes.as_chunks::<STRIDE>();
+    let mut sum = 0_u16;
+    for &[a, b, c, d, e, f, g, h] in strides {
+        let [high, low] = sum.to_be_bytes();
+        sum = look(t7, a ^ high)
+            ^ look(t6, b ^ low)
+            ^ look(t5, c)
+            ^ look(t4, d)
+            ^ look(t3, e)
+            ^ look(t2, f)
+            ^ look(t1, g)
+            ^ look(t0, h);
+    }
+    rest.iter().fold(sum, |sum, byte| (sum << 8) ^ look(t0, byte ^ (sum >> 8) as u8))
 }
 
 #[cfg(test)]
@@ -129,6 +169,13 @@ mod tests {
         assert_eq!(Slot::new(16383).map(Slot::index), Some(16383));
         assert_eq!(Slot::new(16384), None);
         assert_eq!(Slot::new(u16::MAX), None);
+    }
+
+    #[test]
+    fn strides_give_the_sum_of_single_bytes() {
+        proptest::proptest!(|(key: Vec<u8>)| {
+            proptest::prop_assert_eq!(checksum(&key), State::<XMODEM>::calculate(&key));
+        });
     }
 
     #[test]
