@@ -23,19 +23,19 @@ struct Server {
 impl Server {
     fn start() -> Self {
         // Somebody else may take the port before the server does: then it ends, and another is tried.
-        (0..5).find_map(|_| Self::try_start()).expect("redis-server starts")
+        (0..5).find_map(|_| Self::try_start()).expect("the server starts")
     }
 
     fn try_start() -> Option<Self> {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut process = Command::new("redis-server")
+        let mut process = Command::new(server_program())
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--appendonly", "no", "--daemonize", "no", "--logfile", ""])
             .current_dir(std::env::temp_dir())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("redis-server is on the PATH");
+            .expect("the server is on the PATH");
         let mut log = BufReader::new(process.stdout.take().unwrap());
         let mut line = String::new();
         while !line.contains("Ready to accept connections") {
@@ -59,6 +59,11 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The server under test, as in the end-to-end tests.
+fn server_program() -> String {
+    std::env::var("SLOTWAY_TEST_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
 struct Connection {

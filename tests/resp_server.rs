@@ -24,19 +24,24 @@ struct Server {
     _folder: tempfile::TempDir,
 }
 
+/// The server under test, as in the end-to-end tests.
+fn server_program() -> String {
+    std::env::var("SLOTWAY_TEST_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 impl Server {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let free = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
-        let process = Command::new("redis-server")
+        let process = Command::new(server_program())
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
             .args(["--requirepass", "secret", "--dir"])
             .arg(folder.path())
             .stdout(Stdio::null())
             .spawn()
-            .expect("these tests need redis-server on the PATH");
+            .expect("these tests need a server on the PATH");
         let server = Self { process, port, _folder: folder };
         let deadline = SystemTime::now() + PATIENCE;
         while !server.ready() {

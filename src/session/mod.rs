@@ -11,6 +11,7 @@ mod client;
 mod colleagues;
 mod conversation;
 mod denials;
+mod dialect;
 mod failures;
 mod family;
 mod farewell;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, Cluster, Gateway, Reply, Server, request_line, wait_for};
+use crate::harness::{Client, Cluster, Gateway, Make, Reply, Server, request_line, wait_for};
 
 /// What stands there before each call. `K` is a prefix that puts keys into one slot or into several.
 const FIXTURE: &[&str] = &[
@@ -215,7 +215,15 @@ fn compare_wakes(gateway: &Gateway, name: &str, wakes: &[(&str, &str)]) {
                     woken(client_of(&server, protocol), server.client(), &prefix, [&call, &wake]);
                 let other =
                     woken(gateway.client_of(protocol), gateway.client(), &prefix, [&call, &wake]);
-                assert_eq!(one, other, "{call} woken by {wake} in RESP{protocol}");
+                // Since 7.2 a server looks at all keys again when one has something, and finds the wrong type;
+                // whoever watches keys one by one is given what came.
+                let finds_more = Make::of_servers().is_since(7, 2)
+                    && one.text().starts_with("WRONGTYPE ")
+                    && other.items().last().is_some_and(|element| element.text() == "one");
+                assert!(
+                    one == other || finds_more,
+                    "{call} woken by {wake} in RESP{protocol}: {one}, {other}"
+                );
                 assert!(!one.is_nil(), "{call}: {one}");
             }
         }

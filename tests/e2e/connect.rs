@@ -1,6 +1,6 @@
 //! What client libraries send when they connect, as raw bytes, and what they need to hear.
 
-use crate::harness::{Client, Cluster, Gateway, Reply, request_line};
+use crate::harness::{Client, Cluster, Gateway, Make, Reply, request_line};
 
 /// What a client library must see in a reply to go on.
 #[derive(Clone, Copy, Debug)]
@@ -546,8 +546,8 @@ fn is_hello(reply: &Reply, protocol: u8) -> bool {
     };
     let kind = if protocol == 3 { b'%' } else { b'*' };
     reply.kind() == kind
-        && field("server") == "redis"
-        && field("version").starts_with("7.")
+        && field("server") == Make::of_servers().name
+        && field("version") == Make::of_servers().version
         && field("proto") == protocol.to_string()
         && field("mode") == "standalone"
         && field("role") == "master"

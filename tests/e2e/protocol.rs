@@ -133,9 +133,24 @@ fn overlong_input_is_answered_and_closed_as_by_a_server() {
 fn a_stranger_is_answered_as_by_a_server() {
     let server = Server::with_options(&[("--requirepass", "secret")]);
     let gateway = Gateway::before(Cluster::shared()).setting("auth.password", "secret").start();
+    let mute = says_nothing_to_a_wrong_password(&server);
     for (input, then) in STRANGERS_INPUTS {
+        if mute && input.starts_with(b"AUTH secret\r\nAUTH wrong") {
+            continue;
+        }
         compare(input, *then, server.address(), gateway.address());
     }
+}
+
+/// A fault of Valkey 8.0 and Redis 8.2: who has logged in and then names a wrong password gets no reply at all.
+fn says_nothing_to_a_wrong_password(server: &Server) -> bool {
+    let mut client = server.client();
+    let replies = [client.call("AUTH secret"), {
+        client.send(b"AUTH wrong\r\nPING\r\n");
+        client.reply()
+    }];
+    assert_eq!(replies[0].text(), "OK");
+    replies[1].text() == "PONG"
 }
 
 /// A server skips two bytes after an argument without looking; the gateway insists, so that nobody can make it and a

@@ -99,6 +99,13 @@ fn a_scan_finds_what_one_server_finds() {
             }
         }
         for options in OPTIONS {
+            let first = format!("SCAN 0 {options}");
+            let reply = one.call(first.trim_end());
+            if reply.is_error() {
+                // Valkey knows all types that there are.
+                assert_eq!(other.call(first.trim_end()), reply, "{options}");
+                continue;
+            }
             let expected: Vec<String> = scan(&mut one, options, |_| {}).into_keys().collect();
             let found = scan(&mut other, options, |_| {});
             assert!(

@@ -3,6 +3,7 @@
 
 use tokio::time::{Instant, sleep_until};
 
+use super::super::dialect::Dialect;
 use super::super::steps;
 use super::asked::Asked;
 use super::found::Found;
@@ -13,8 +14,9 @@ use crate::cluster::Slot;
 
 /// Waits until there is something, and answers the reply; empty when the client gets none.
 pub(super) async fn perform(waiting: &mut Waiting) -> Vec<u8> {
-    if let Err(fault) = waiting.wish.check() {
-        return error(fault);
+    let dialect = Dialect::of(waiting.worker.gateway.software());
+    if let Err(fault) = waiting.wish.check(dialect) {
+        return error(&*fault);
     }
     if let Err(reply) = find_latest(waiting).await {
         return reply;

@@ -1,11 +1,13 @@
 //! What a waiting client wants: which keys, for how long, and how to ask for it without waiting.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::super::dialect::Dialect;
 use super::super::steps::Call;
 use super::order::{Kind, Manner, Turn};
 use crate::cluster::Slot;
@@ -52,11 +54,8 @@ enum Time {
     Untold,
 }
 
-const UNBALANCED: &str =
-    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.";
-
 /// What is wrong with a request, as the server words it.
-pub(super) type Fault = &'static str;
+pub(super) type Fault = Cow<'static, str>;
 
 impl Verb {
     fn of(spec: &CommandSpec) -> Self {
@@ -148,7 +147,7 @@ impl Wish {
     ///
     /// # Errors
     /// As the server says it.
-    pub(super) fn check(&self) -> Result<(), Fault> {
+    pub(super) fn check(&self, dialect: Dialect) -> Result<(), Fault> {
         self.time()?;
         let call = &self.call;
         let is_side = |at: usize, sides: [&str; 2]| {
@@ -159,16 +158,16 @@ impl Wish {
             Verb::PopManyScored => ["MIN", "MAX"],
             Verb::Move if call.len() == 6 => {
                 let known = [3, 4].iter().all(|at| is_side(*at, ["LEFT", "RIGHT"]));
-                return if known { Ok(()) } else { Err("ERR syntax error") };
+                return if known { Ok(()) } else { Err("ERR syntax error".into()) };
             }
             Verb::Streams { .. } if !(call.len() - self.streams).is_multiple_of(2) => {
-                return Err(UNBALANCED);
+                return Err(dialect.unbalanced_streams(call.spec()).into());
             }
             _ => return Ok(()),
         };
         let at = self.side_at();
         if !is_side(at, sides) {
-            return Err("ERR syntax error");
+            return Err("ERR syntax error".into());
         }
         let mut end = at + 1;
         if call.len() > at + 2 && call.arg(at + 1).eq_ignore_ascii_case(b"COUNT") {
@@ -176,7 +175,7 @@ impl Wish {
             count.ok_or("ERR count should be greater than 0")?;
             end = at + 3;
         }
-        if call.len() == end { Ok(()) } else { Err("ERR syntax error") }
+        if call.len() == end { Ok(()) } else { Err("ERR syntax error".into()) }
     }
 
     /// The argument that says from which end `BLMPOP` and `BZMPOP` take.
@@ -330,7 +329,7 @@ fn millis_of_seconds(text: &[u8]) -> Result<i64, Fault> {
     let millis = (seconds * 1000.0).ceil();
     // What is too much for a server's clock becomes negative there.
     if millis < 0.0 || millis > i64::MAX as f64 / 2.0 {
-        return Err("ERR timeout is negative");
+        return Err("ERR timeout is negative".into());
     }
     Ok(millis as i64)
 }
@@ -338,6 +337,7 @@ fn millis_of_seconds(text: &[u8]) -> Result<i64, Fault> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::cluster::Software;
     use crate::command::Commands;
     use crate::resp::{Limits, Parsed, RequestParser};
 
@@ -378,7 +378,8 @@ pub(super) mod tests {
             ("XREAD BLOCK -1 STREAMS a 0", Err("ERR timeout is negative")),
         ] {
             let time = wish(line).time();
-            assert_eq!(time, expected.map(|millis| millis.map(Duration::from_millis)), "{line}");
+            let expected = expected.map(|millis| millis.map(Duration::from_millis));
+            assert_eq!(time, expected.map_err(Cow::from), "{line}");
         }
     }
 
@@ -400,9 +401,15 @@ pub(super) mod tests {
             ("BLMPOP 0 2 a b LEFT COUNT 1 COUNT 1", Err("ERR syntax error")),
             ("BLMOVE a b LEFT UP 0", Err("ERR syntax error")),
             ("XREAD BLOCK 0 STREAMS a b 0 0", Ok(())),
-            ("XREAD BLOCK 0 STREAMS a b 0", Err(UNBALANCED)),
+            (
+                "XREAD BLOCK 0 STREAMS a b 0",
+                Err(
+                    "ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.",
+                ),
+            ),
         ] {
-            assert_eq!(wish(line).check(), expected, "{line}");
+            let found = wish(line).check(Dialect::of(Software::OLDEST));
+            assert_eq!(found, expected.map_err(Cow::from), "{line}");
         }
     }
 

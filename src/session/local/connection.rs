@@ -49,7 +49,7 @@ pub(super) fn hello(
         }
     }
     if !conversation.is_authenticated() {
-        return Err(Refused::HelloLogin);
+        return Err(Refused::HelloLogin(conversation.dialect().hello_without_login()));
     }
     if let Some(protocol) = protocol {
         conversation.speak(protocol);

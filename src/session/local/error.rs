@@ -37,12 +37,8 @@ pub(in crate::session) enum Refused {
     ProtocolNumber,
     #[error("ERR Syntax error in HELLO option '{0}'")]
     HelloOption(String),
-    #[error(
-        "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH \
-         <user> <pass> option can be used to authenticate the client and select the RESP protocol \
-         version at the same time"
-    )]
-    HelloLogin,
+    #[error("{0}")]
+    HelloLogin(String),
     #[error("ERR Client names cannot contain spaces, newlines or special characters.")]
     ClientName,
     #[error("ERR {0} cannot contain spaces, newlines or special characters.")]

@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use tokio::task::spawn_local;
 
-use crate::cluster::{Slot, Version};
+use crate::cluster::Slot;
 use crate::command::{
     Availability, Class, CommandError, CommandSpec, Cross, InMulti, KeyError, Retry,
 };
@@ -37,7 +37,6 @@ use watch::Watching;
 const MOST_HERE: usize = 10_000;
 const TOO_LARGE: &str =
     "ERR the transaction is larger than the gateway allows (limits.request_bytes)";
-const NOT_ALLOWED: &str = "ERR Command not allowed inside a transaction";
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// Where a session stands between MULTI and EXEC, and what it watches.
@@ -166,8 +165,7 @@ pub(super) fn take(
                 conversation.end_transaction();
                 ok(conversation, spec)
             }
-            "MULTI" => misplaced(conversation, spec, "ERR MULTI calls can not be nested"),
-            "WATCH" => misplaced(conversation, spec, "ERR WATCH inside MULTI is not allowed"),
+            "MULTI" | "WATCH" => nested(conversation, spec),
             _ if spec.class == Class::Local => local::answer(conversation, spec, request),
             _ => collect_here(conversation, spec, request),
         },
@@ -178,7 +176,10 @@ pub(super) fn take(
         InMulti::Refuse if spec.default == Availability::Off => {
             conversation.reject(spec, spec.refused().line())
         }
-        InMulti::Refuse | InMulti::ServerError => conversation.reject(spec, NOT_ALLOWED),
+        InMulti::Refuse | InMulti::ServerError => {
+            let text = conversation.dialect().not_in_a_transaction(spec);
+            conversation.reject(spec, text)
+        }
     }
 }
 
@@ -193,12 +194,11 @@ fn reach(conversation: &Conversation, watched: &[Slot]) -> Reach {
     }
 }
 
-/// Valkey counts it as a mistake that spoils the transaction from this version on; Redis does not.
-const SPOILS_SINCE: Version = Version::new(8, 0, 0);
-
-fn misplaced(conversation: &mut Conversation, spec: &CommandSpec, text: &str) -> Flow {
-    let software = conversation.worker.gateway.software();
-    if software.name() == "valkey" && software.version() >= SPOILS_SINCE {
+/// MULTI or WATCH behind MULTI.
+fn nested(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
+    let dialect = conversation.dialect();
+    let text = dialect.not_in_a_transaction(spec);
+    if dialect.spoils_by_nesting() {
         return conversation.reject(spec, text);
     }
     conversation.fail(family(spec), text)
@@ -279,11 +279,11 @@ fn keys<'a>(
     conversation: &Conversation,
     spec: &CommandSpec,
     request: &Request<'a>,
-) -> Result<Option<Keys<'a>>, &'static str> {
+) -> Result<Option<Keys<'a>>, String> {
     let positions = &mut *conversation.worker.positions.borrow_mut();
     match spec.keys.positions(request, positions) {
         Ok(()) => {}
-        Err(KeyError::Unknown) => return Err(NOT_ALLOWED),
+        Err(KeyError::Unknown) => return Err(conversation.dialect().not_in_a_transaction(spec)),
         // Any node gives the server's own error, at its place in EXEC's array.
         Err(KeyError::Count) => return Ok(None),
     }
@@ -292,7 +292,7 @@ fn keys<'a>(
     let mut keys = Keys { slot: Slot::of(first), first, several: false };
     for key in all {
         if Slot::of(key) != keys.slot {
-            return Err(CROSSSLOT);
+            return Err(CROSSSLOT.to_owned());
         }
         keys.several |= key != first;
     }

@@ -19,7 +19,7 @@ use super::super::conversation::{Aside, Conversation, Flow};
 use super::super::family::family;
 use super::super::{local, steps};
 use super::exec::{Done, Stop};
-use super::{NOT_ALLOWED, State, control};
+use super::{State, control};
 
 type Outcome = Result<Done, Stop>;
 
@@ -104,7 +104,10 @@ fn answer(conversation: &mut Conversation, frame: &Bytes) -> Flow {
         Ok(Plan::Local) => local::answer(conversation, spec, &request),
         Ok(Plan::Steps) => steps::begin(conversation, spec, &request),
         Ok(Plan::Transaction) => control(conversation, spec, &request),
-        Ok(_) => conversation.fail(family(spec), NOT_ALLOWED),
+        Ok(_) => {
+            let text = conversation.dialect().not_in_a_transaction(spec);
+            conversation.fail(family(spec), text)
+        }
         Err(error) => conversation.fail(family(spec), error.to_string()),
     }
 }

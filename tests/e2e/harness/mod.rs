@@ -14,7 +14,7 @@ pub(crate) use cluster::{Cluster, Shape};
 pub(crate) use fake::{Act, FakeCluster};
 pub(crate) use gateway::Gateway;
 pub(crate) use process::Process;
-pub(crate) use server::Server;
+pub(crate) use server::{Make, Server};
 pub(crate) use slots::{key_slot, tag_in_slot};
 pub(crate) use wire::{Client, Reply, request, request_line};
 

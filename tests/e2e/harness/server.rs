@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::{env, fs};
 
 use rustix::process::Signal;
@@ -137,6 +138,38 @@ impl Drop for Server {
         self.process = None;
         // What stays is removed by the next run.
         let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What the servers under test say that they are.
+pub(crate) struct Make {
+    /// `redis` or `valkey`.
+    pub(crate) name: String,
+    pub(crate) version: String,
+    /// Major and minor number of the Redis version that they are, or behave like.
+    redis: (u32, u32),
+}
+
+impl Make {
+    /// Asked of a server once.
+    pub(crate) fn of_servers() -> &'static Self {
+        static MAKE: OnceLock<Make> = OnceLock::new();
+        MAKE.get_or_init(|| {
+            let server = Server::standalone();
+            let hello = server.client().call("HELLO 2").items();
+            let info = server.client().call("INFO server").text();
+            let redis = info.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap();
+            let mut numbers = redis.split('.').map(|number| number.parse().unwrap());
+            Self {
+                name: hello[1].text(),
+                version: hello[3].text(),
+                redis: (numbers.next().unwrap(), numbers.next().unwrap()),
+            }
+        })
+    }
+
+    pub(crate) fn is_since(&self, major: u32, minor: u32) -> bool {
+        self.redis >= (major, minor)
     }
 }
 
