@@ -337,7 +337,8 @@ fn running_nodes(options: &Options) -> Vec<String> {
 fn small(masters: u16, replicas: u16) -> Options {
     let base_port = free_ports(masters * (replicas + 1));
     let launcher = Some(SLOTWAY.into());
-    Options { masters, replicas, base_port, launcher, ..Options::default() }
+    let server = std::env::var_os("SLOTWAY_TEST_SERVER").map(PathBuf::from);
+    Options { masters, replicas, base_port, launcher, server, ..Options::default() }
 }
 
 /// The first of so many ports that are free, with their cluster buses. They lie below the range that

@@ -66,7 +66,7 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// Data in a temporary folder that is removed at the end.
     pub ephemeral: bool,
-    /// The server program; without it, `redis-server` or else `valkey-server` from the PATH.
+    /// The server program, or its name on the PATH; without it, `redis-server` or else `valkey-server` from the PATH.
     pub server: Option<PathBuf>,
     /// A program whose subcommand `node-exec` calls [`exec_node`]. Without one, the nodes are stopped
     /// when the [`LocalCluster`] is dropped, but outlive a process that is killed.

@@ -23,13 +23,16 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// The program given, or the first on the PATH that is new enough.
+    /// The program given, a bare name looked for on the PATH as a shell does; or the first on the PATH that is
+    /// new enough.
     pub(super) fn find(given: Option<&Path>) -> Result<Self, LaunchError> {
         if let Some(path) = given {
-            return Self::examine(path);
+            let bare = path.components().count() == 1;
+            let found = bare.then(|| on_path(path).into_iter().next()).flatten();
+            return Self::examine(found.as_deref().unwrap_or(path));
         }
         let mut refused = None;
-        for path in on_path() {
+        for path in PROGRAMS.iter().flat_map(|program| on_path(Path::new(program))) {
             match Self::examine(&path) {
                 Ok(server) => return Ok(server),
                 Err(error) => refused = refused.or(Some(error)),
@@ -59,14 +62,10 @@ impl Server {
     }
 }
 
-fn on_path() -> Vec<PathBuf> {
+fn on_path(program: &Path) -> Vec<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
-    PROGRAMS
-        .iter()
-        .flat_map(|program| folders.iter().map(move |folder| folder.join(program)))
-        .filter(|candidate| candidate.is_file())
-        .collect()
+    let candidates = std::env::split_paths(&path).map(|folder| folder.join(program));
+    candidates.filter(|candidate| candidate.is_file()).collect()
 }
 
 /// The version in `Redis server v=7.0.15 sha=...` or `Valkey server v=8.0.1 sha=...`.
