@@ -12,11 +12,12 @@ const STRIDE: usize = 8;
 /// exclusive or of what each of them gives by itself, so bytes looked up side by side need not wait for each other:
 /// half the time of one after the other.
 static TABLES: LazyLock<[[u16; 256]; STRIDE]> = LazyLock::new(|| {
-    let mut bytes = [0; STRIDE];
     std::array::from_fn(|zeros| {
         std::array::from_fn(|byte| {
-            bytes[0] = byte as u8;
-            State::<XMODEM>::calculate(&bytes[..=zeros])
+            let mut sum = State::<XMODEM>::new();
+            sum.update(&[byte as u8]);
+            (0..zeros).for_each(|_| sum.update(&[0]));
+            sum.get()
         })
     })
 });
