@@ -31,6 +31,12 @@ impl Budget {
         Self { share: settings.retry_share, floor, most, left: most, counted: 0, at: 0 }
     }
 
+    /// Other settings hold from now on; what was saved up stays, as far as they allow.
+    pub(super) fn limit_to(&mut self, settings: &config::Backend) {
+        let Self { share, floor, most, .. } = Self::new(settings);
+        *self = Self { share, floor, most, left: self.left.min(most), ..*self };
+    }
+
     /// So many new requests have been sent since the start.
     pub(super) fn earn(&mut self, sent: u64, now: Micros) {
         let fresh = sent.saturating_sub(self.counted) as f64 * self.share;

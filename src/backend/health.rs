@@ -39,7 +39,7 @@ impl Pool {
             if node.fell_silent() {
                 tracing::warn!(node = %node.address, "node is silent; what is for it waits");
             }
-            let pause = backoff(failures, &self.parts.settings);
+            let pause = backoff(failures, &self.settings().backend);
             tokio::time::sleep_until(self.clock().instant(now + pause)).await;
             if !node.is_silent() {
                 return;
@@ -55,7 +55,7 @@ impl Pool {
             credentials: self.credentials(),
             readonly: false,
             ping: true,
-            timeout: self.parts.settings.probe_timeout,
+            timeout: self.settings().backend.probe_timeout,
         };
         dial(&node.address, &handshake).await.is_ok()
     }

@@ -62,6 +62,7 @@ impl Load {
 }
 
 /// All held requests of a worker.
+#[derive(Default)]
 pub(super) struct Hold {
     queues: Map<Option<Slot>, Queue>,
     all: Load,
@@ -103,17 +104,16 @@ impl Drop for Scout {
 
 impl Hold {
     pub(super) fn new(settings: &config::Backend) -> Self {
-        Self {
-            queues: Map::default(),
-            all: Load::default(),
-            most: Load { requests: settings.hold_requests, bytes: settings.hold_bytes },
-            askers: Map::default(),
-            most_of_one: Load {
-                requests: settings.hold_session_requests,
-                bytes: settings.hold_session_bytes,
-            },
-            reports: Rc::default(),
-        }
+        let mut hold = Self::default();
+        hold.limit_to(settings);
+        hold
+    }
+
+    /// No more than this is taken from now on; what is held already stays.
+    pub(super) fn limit_to(&mut self, settings: &config::Backend) {
+        self.most = Load { requests: settings.hold_requests, bytes: settings.hold_bytes };
+        self.most_of_one =
+            Load { requests: settings.hold_session_requests, bytes: settings.hold_session_bytes };
     }
 
     pub(super) fn reports(&self) -> Rc<Reports> {

@@ -169,7 +169,8 @@ impl Pool {
                 },
                 None => "no node serves the slot".to_owned(),
             };
-            if self.clock().tick().saturating_sub(started) >= micros(self.parts.settings.hold_time)
+            if self.clock().tick().saturating_sub(started)
+                >= micros(self.settings().backend.hold_time)
             {
                 return Err(LeaseError::NotServed(slot.index(), why));
             }
@@ -204,7 +205,7 @@ impl Pool {
     /// Whether enough leases are left that one may be held for as long as somebody likes to wait. The last
     /// quarter is kept for those who are done soon.
     pub fn has_spare_lease(&self) -> bool {
-        self.leases.get() < self.parts.settings.leases * 3 / 4
+        self.leases.get() < self.settings().backend.leases * 3 / 4
     }
 
     /// What a reply on a lease means for its request. `None`: the reply is the request's own.
@@ -247,7 +248,7 @@ impl Pool {
         if let Some(why) = node.down(now) {
             return Ok(Err(why.to_string()));
         }
-        let Some(share) = Share::of(&self.leases, self.parts.settings.leases) else {
+        let Some(share) = Share::of(&self.leases, self.settings().backend.leases) else {
             self.metrics().limit_reached(Limit::Leases);
             return Err(LeaseError::NoneLeft);
         };
@@ -256,7 +257,7 @@ impl Pool {
             credentials: self.credentials(),
             readonly: false,
             ping: true,
-            timeout: self.parts.settings.connect_timeout,
+            timeout: self.settings().backend.connect_timeout,
         };
         match dial(&node.address, &handshake).await {
             Ok(stream) => {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::cluster::{Announced, Slot, Topology};
-use crate::config;
+use crate::config::Live;
 use crate::metrics::WorkerMetrics;
 
 use super::budget::Budget;
@@ -47,10 +47,8 @@ pub struct Hint<'a> {
 
 /// What a pool is made of.
 pub struct PoolParts {
-    /// Time limits and bounds.
-    pub settings: config::Backend,
-    /// The address map.
-    pub cluster: config::Cluster,
+    /// Time limits, bounds and the address map.
+    pub settings: Arc<Live>,
     /// As whom it logs in; connections made later use what is there by then.
     pub credentials: Arc<ArcSwap<Credentials>>,
     /// The worker's metrics.
@@ -88,8 +86,10 @@ pub struct Pool {
 impl Pool {
     /// A pool that knows no node yet.
     pub fn new(parts: PoolParts) -> Rc<Self> {
-        let hold = Hold::new(&parts.settings);
-        let budget = Budget::new(&parts.settings);
+        let settings = parts.settings.now();
+        let hold = Hold::new(&settings.backend);
+        let budget = Budget::new(&settings.backend);
+        drop(settings);
         Rc::new(Self {
             parts,
             topology: RefCell::new(Arc::new(Topology::empty())),
@@ -221,7 +221,7 @@ impl Pool {
     /// The node that a redirection by `from` names. However it is named, it is the one that the topology
     /// knows: two connections to one node would break the order of a session's requests.
     pub(super) fn named(&self, announced: Announced<'_>, from: &Node) -> Rc<Node> {
-        let place = announced.dialled(&from.address, &self.parts.cluster.address_map);
+        let place = announced.dialled(&from.address, &self.settings().cluster.address_map);
         let topology = self.topology.borrow();
         let known = topology.find(&place).or_else(|| topology.find(&announced.to_string()));
         let address = known.map_or(&*place, |node| &node.address);

@@ -77,7 +77,7 @@ impl Pool {
                 // Others of this slot may wait already; they were first, unless they wait for this one.
                 let overtakes =
                     errand.question.scout.is_none() && self.hold.borrow().waits_for(slot);
-                if hops > self.parts.settings.max_redirects {
+                if hops > self.settings().backend.max_redirects {
                     return self.give_up(errand, &cause);
                 }
                 if hops > PROMPT_HOPS || overtakes || slot.is_none() {
@@ -86,7 +86,7 @@ impl Pool {
                 }
                 self.dispatch_to(&node, errand, false);
             }
-            Refusal::Ask(place) if hops <= self.parts.settings.max_redirects => {
+            Refusal::Ask(place) if hops <= self.settings().backend.max_redirects => {
                 let node = self.named(place, from);
                 self.dispatch_to(&node, errand, true);
             }
@@ -131,7 +131,8 @@ impl Pool {
     }
 
     fn patience(&self, cause: &Cause) -> Micros {
-        let settings = &self.parts.settings;
+        let settings = self.settings();
+        let settings = &settings.backend;
         match cause {
             Cause::Refused(reply) if reply.starts_with(b"-TRYAGAIN") => TRY_AGAIN,
             _ => micros(settings.hold_time.min(settings.request_timeout)),

@@ -1,6 +1,11 @@
-//! What a session may know of a pool's connections, and tell it about the nodes.
+//! What a session may know of a pool's connections, and tell it about the nodes and the settings.
+
+use std::sync::Arc;
+
+use arc_swap::Guard;
 
 use crate::cluster::Slot;
+use crate::config::Settings;
 use crate::resp::Protocol;
 
 use super::pool::{Hint, Pool, Reason};
@@ -17,6 +22,18 @@ impl Pool {
     pub fn line(&self, slot: Slot, protocol: Protocol) -> Option<u64> {
         let routes = self.routes.borrow();
         Some(routes.owner(slot)?.pipeline(protocol)?.number())
+    }
+
+    /// What holds now.
+    pub(super) fn settings(&self) -> Guard<Arc<Settings>> {
+        self.parts.settings.now()
+    }
+
+    /// Looks again at what is copied out of the settings.
+    pub fn settings_changed(&self) {
+        let settings = self.settings();
+        self.hold.borrow_mut().limit_to(&settings.backend);
+        self.budget.borrow_mut().limit_to(&settings.backend);
     }
 
     /// Asks for a look at the topology: this node says that it is another.

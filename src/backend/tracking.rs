@@ -191,7 +191,7 @@ impl Tracking {
             credentials: self.pool.credentials(),
             readonly: false,
             ping: true,
-            timeout: self.pool.parts.settings.connect_timeout,
+            timeout: self.pool.settings().backend.connect_timeout,
         };
         let stream = dial(&lookout.node.address, &handshake)
             .await
@@ -262,7 +262,7 @@ impl Tracking {
         let Some(kind) = refusal.kind() else { return watcher.failed(&pending.key, Some(reply)) };
         self.pool.metrics().redirected(kind);
         pending.hops = pending.hops.saturating_add(1);
-        let elsewhere = pending.hops <= self.pool.parts.settings.max_redirects;
+        let elsewhere = pending.hops <= self.pool.settings().backend.max_redirects;
         match refusal {
             Refusal::Moved(slot, place) if elsewhere => {
                 let node = self.pool.named(place, &lookout.node);

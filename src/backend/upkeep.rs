@@ -49,7 +49,7 @@ impl Pool {
             credentials: self.credentials(),
             readonly: false,
             ping: true,
-            timeout: self.parts.settings.connect_timeout,
+            timeout: self.settings().backend.connect_timeout,
         };
         let node = pipeline.node().clone();
         let why = match connect::dial(&node.address, &handshake).await {
@@ -78,8 +78,8 @@ impl Pool {
         node.metrics.set_up(false);
         node.metrics.connect_failed();
         self.parts.metrics.connect_failed();
-        let settings = &self.parts.settings;
-        let pause = |failures| backoff(failures, settings);
+        let settings = self.settings();
+        let pause = |failures| backoff(failures, &settings.backend);
         if node.went_down(self.parts.clock.tick(), why.clone(), pause) {
             tracing::warn!(node = %node.address, reason = %why, "node cannot be reached");
         }
@@ -117,8 +117,8 @@ impl Pool {
 
     /// Cuts connections whose oldest request is past its deadline, or whose node is silent and was replaced.
     fn look_after_pipelines(self: &Rc<Self>, now: Micros) {
-        let deadline = micros(self.parts.settings.request_timeout);
-        let silence = micros(self.parts.settings.probe_interval);
+        let deadline = micros(self.settings().backend.request_timeout);
+        let silence = micros(self.settings().backend.probe_interval);
         let pipelines: Vec<Rc<Pipeline>> =
             self.routes.borrow().nodes().flat_map(|node| node.pipelines()).collect();
         for pipeline in pipelines {
@@ -129,7 +129,8 @@ impl Pool {
                 None => {}
                 Some((born, _)) if now.saturating_sub(born) > deadline => {
                     pipeline.cut(
-                        format!("no reply within {:?}", self.parts.settings.request_timeout).into(),
+                        format!("no reply within {:?}", self.settings().backend.request_timeout)
+                            .into(),
                     );
                 }
                 Some((_, heard)) if now.saturating_sub(heard) > silence => {

@@ -7,6 +7,7 @@ mod check;
 mod declare;
 mod given;
 mod kind;
+mod live;
 mod load;
 mod mistake;
 mod secret;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use declare::Key;
+pub use live::Live;
 pub use load::{Flag, Sources};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use secret::Secret;

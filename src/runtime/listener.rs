@@ -13,11 +13,10 @@ use arc_swap::ArcSwapOption;
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
-use ipnet::IpNet;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 
-use crate::config::Listen;
+use crate::config::Live;
 use crate::metrics::Rejection;
 use crate::session::{Accepted, AcceptedSocket, Gateway};
 use crate::tls::Acceptor;
@@ -36,9 +35,7 @@ const INTRODUCTIONS: usize = 1024;
 pub(super) struct Listener {
     doors: Vec<Door>,
     address: SocketAddr,
-    keepalive: Option<TcpKeepalive>,
-    /// From where balancers come.
-    proxies: Vec<IpNet>,
+    live: Arc<Live>,
     /// How connections through encrypted doors begin; those made later use what is there by then.
     acceptor: Arc<ArcSwapOption<Acceptor>>,
 }
@@ -60,9 +57,10 @@ impl Drop for UnixPath {
 
 impl Listener {
     pub(super) fn bind(
-        listen: &Listen,
+        live: Arc<Live>,
         acceptor: Arc<ArcSwapOption<Acceptor>>,
     ) -> anyhow::Result<Self> {
+        let listen = &live.now().listen.clone();
         let has_certificate = acceptor.load().is_some();
         let socket = tcp(listen.address, listen.backlog)
             .with_context(|| format!("cannot listen on {} (listen.address)", listen.address))?;
@@ -80,10 +78,7 @@ impl Listener {
                 .with_context(|| format!("cannot listen on {path} (listen.unix_socket)"))?;
             doors.push(Door::Unix(socket, path));
         }
-        let keepalive = (!listen.tcp_keepalive.is_zero())
-            .then(|| TcpKeepalive::new().with_time(listen.tcp_keepalive));
-        let proxies = listen.proxy_networks.clone();
-        Ok(Self { doors, address, keepalive, proxies, acceptor })
+        Ok(Self { doors, address, live, acceptor })
     }
 
     /// Where `listen.address` is.
@@ -91,9 +86,13 @@ impl Listener {
         self.address
     }
 
+    fn is_proxy(&self, address: SocketAddr) -> bool {
+        proxied::is_proxy(&self.live.now().listen.proxy_networks, address.ip())
+    }
+
     /// Accepts for as long as it is awaited.
     pub(super) async fn accept(&self, workers: &Workers, gateway: &Gateway) {
-        let seats = Seats::new(gateway.settings.limits.max_clients_per_address);
+        let seats = Seats::default();
         let doors = self.doors.iter();
         join_all(doors.map(|door| self.accept_by(door, (workers, &seats), gateway))).await;
     }
@@ -119,7 +118,7 @@ impl Listener {
             };
             let still = std::mem::replace(&mut pauses, knock.as_ref().is_err_and(is_shortage));
             match knock {
-                Ok(Knock::Tcp(socket, proxy)) if proxied::is_proxy(&self.proxies, proxy.ip()) => {
+                Ok(Knock::Tcp(socket, proxy)) if self.is_proxy(proxy) => {
                     introduced.push(introduce(socket, proxy));
                 }
                 Ok(knock) => self.admit(knock, door, (workers, seats), gateway),
@@ -145,8 +144,12 @@ impl Listener {
         (workers, seats): (&Workers, &Seats),
         gateway: &Gateway,
     ) {
-        let is_full = workers.clients() >= gateway.settings.limits.max_clients;
-        match if is_full { Err(Taken::Everywhere) } else { knock.seat(seats) } {
+        let (most, most_each) = {
+            let limits = &gateway.settings().limits;
+            (limits.max_clients, limits.max_clients_per_address)
+        };
+        let is_full = workers.clients() >= most;
+        match if is_full { Err(Taken::Everywhere) } else { knock.seat(seats, most_each) } {
             Err(taken) => {
                 knock.turn_away(door, taken.line());
                 gateway.metrics.door().session_rejected(taken.reason());
@@ -169,8 +172,10 @@ impl Listener {
             Knock::Tcp(socket, client) => {
                 // Neither is worth refusing a client for.
                 let _ = socket.set_nodelay(true);
-                if let Some(keepalive) = &self.keepalive {
-                    let _ = SockRef::from(&socket).set_tcp_keepalive(keepalive);
+                let keepalive = self.live.now().listen.tcp_keepalive;
+                if !keepalive.is_zero() {
+                    let keepalive = TcpKeepalive::new().with_time(keepalive);
+                    let _ = SockRef::from(&socket).set_tcp_keepalive(&keepalive);
                 }
                 AcceptedSocket::Tcp(socket.into_std()?, client)
             }
@@ -209,10 +214,10 @@ impl Knock {
         }
     }
 
-    /// Its place among the clients of its address.
-    fn seat(&self, seats: &Seats) -> Result<Option<Arc<()>>, Taken> {
+    /// Its place among the clients of its address, which may have so many.
+    fn seat(&self, seats: &Seats, most: usize) -> Result<Option<Arc<()>>, Taken> {
         match self {
-            Self::Tcp(_, client) => seats.take(client.ip()),
+            Self::Tcp(_, client) => seats.take(client.ip(), most).map(Some),
             Self::Unix(..) => Ok(None),
         }
     }

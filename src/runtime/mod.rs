@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
 use crate::cluster::Topology;
-use crate::config::{Mistakes, Settings};
+use crate::config::{Live, Mistakes, Settings};
 use crate::metrics::Metrics;
 use crate::session::{Access, Colleagues, Gateway};
 
@@ -56,7 +56,8 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let certificates = Certificates::load(&settings)?;
     let access = Access::open(&settings)?;
     let mut signals = Signals::listen()?;
-    let listener = Listener::bind(&settings.listen, certificates.acceptor.clone())?;
+    let live = Live::new(Settings::clone(&settings));
+    let listener = Listener::bind(live.clone(), certificates.acceptor.clone())?;
     let admin_listener = tokio::net::TcpListener::bind(settings.admin.address)
         .await
         .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
@@ -72,24 +73,14 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let (colleagues, inboxes) = Colleagues::new(workers(&settings));
     let credentials = certificates.credentials.clone();
     let gateway =
-        Gateway::new(settings.clone(), metrics.clone(), access, colleagues, credentials.clone())?;
+        Gateway::new(live.clone(), metrics.clone(), access, colleagues, credentials.clone())?;
     let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
 
     let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));
     tokio::task::spawn_local(admin::serve(admin_listener, state, stop.clone()));
-    let on_news = {
-        let (metrics, readiness, gateway) = (metrics.clone(), readiness.clone(), gateway.clone());
-        move |news: News<'_>| match news {
-            News::Software(software) => gateway.nodes_run(software),
-            News::Commands(reply) => gateway.node_knows(reply),
-            News::Topology(topology) => {
-                publish(topology, &metrics, &readiness);
-                changed.send_replace(topology.version);
-            }
-        }
-    };
+    let on_news = on_news(&gateway, &readiness, changed);
     tokio::task::spawn_local(topology::run(
-        Entry { settings: settings.clone(), credentials },
+        Entry { settings: live.clone(), credentials },
         snapshot,
         wants,
         on_news,
@@ -137,6 +128,23 @@ fn workers(settings: &Settings) -> usize {
     match settings.runtime.workers {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         workers => workers,
+    }
+}
+
+/// What becomes of what the nodes say.
+fn on_news(
+    gateway: &Arc<Gateway>,
+    readiness: &Arc<Readiness>,
+    changed: watch::Sender<u64>,
+) -> impl Fn(News<'_>) + use<> {
+    let (gateway, readiness) = (gateway.clone(), readiness.clone());
+    move |news| match news {
+        News::Software(software) => gateway.nodes_run(software),
+        News::Commands(reply) => gateway.node_knows(reply),
+        News::Topology(topology) => {
+            publish(topology, &gateway.metrics, &readiness);
+            changed.send_replace(topology.version);
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use crate::backend::connect::{Cause, ConnectError, Conversation, Credentials, Ha
 use crate::cluster::{
     Dialling, Preferred, Slot, Software, Topology, TopologyError, View, merge_views,
 };
-use crate::config::Settings;
+use crate::config::{Live, Settings};
 
 /// Most bytes in one answer: 16384 ranges of one slot with ten replicas each have half of it.
 const ANSWER_BYTES: usize = 64 << 20;
@@ -19,7 +19,7 @@ const ANSWER_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Entry {
     /// Time limits and the address map.
-    pub settings: Arc<Settings>,
+    pub settings: Arc<Live>,
     /// As whom it logs in; connections made later use what is there by then.
     pub credentials: Arc<ArcSwap<Credentials>>,
 }
@@ -27,7 +27,7 @@ pub struct Entry {
 impl Entry {
     fn handshake(&self) -> Handshake {
         let credentials = self.credentials.load().as_ref().clone();
-        Handshake::control(credentials, self.settings.backend.connect_timeout)
+        Handshake::control(credentials, self.settings.now().backend.connect_timeout)
     }
 }
 
@@ -54,14 +54,15 @@ pub(super) async fn question(
     line: Option<Line>,
     entry: &Entry,
 ) -> Result<Answer, Failure> {
+    let settings = Arc::clone(&entry.settings.now());
     if let Some(line) = line {
-        match line.ask(&entry.settings).await {
+        match line.ask(&settings).await {
             // Nodes close idle connections. That says nothing about the node; a new one does.
             Err(Failure::Connect(ConnectError { cause: Cause::Io(_) | Cause::Closed, .. })) => {}
             answer => return answer,
         }
     }
-    Line::open(address, &entry.handshake()).await?.ask(&entry.settings).await
+    Line::open(address, &entry.handshake()).await?.ask(&settings).await
 }
 
 /// A connection to a node, and what that node is asked only once.

@@ -193,7 +193,7 @@ impl Refresher {
                 Reverse(primaries.contains(&node.address)),
             )
         });
-        let mut seeds: Vec<Arc<str>> = self.seeds().map(Arc::from).collect();
+        let mut seeds = self.seeds();
         fastrand::shuffle(&mut seeds);
 
         let mut named = HashSet::new();
@@ -210,8 +210,9 @@ impl Refresher {
         turns.into_iter().flatten().map(<[_]>::to_vec).collect()
     }
 
-    fn seeds(&self) -> impl Iterator<Item = &str> {
-        self.entry.settings.cluster.nodes.iter().map(String::as_str)
+    fn seeds(&self) -> Vec<Arc<str>> {
+        let settings = self.entry.settings.now();
+        settings.cluster.nodes.iter().map(|node| node.as_str().into()).collect()
     }
 
     /// Starts a question. Its answer comes out of `asking`.
@@ -282,9 +283,9 @@ impl Refresher {
     /// Closes connections to nodes that have left.
     fn forget_strangers(&mut self) {
         let topology = self.topology.load();
+        let seeds = self.seeds();
         let nodes = topology.nodes().map(|node| &*node.address);
-        let known: HashSet<&str> =
-            nodes.chain(self.entry.settings.cluster.nodes.iter().map(String::as_str)).collect();
+        let known: HashSet<&str> = nodes.chain(seeds.iter().map(|seed| &**seed)).collect();
         self.contacts
             .retain(|address, contact| contact.question.is_some() || known.contains(&**address));
     }
@@ -301,7 +302,7 @@ impl Refresher {
 
     /// When to look again after a look that `started` then and brought these views.
     fn pause(&mut self, started: Instant, views: &[View]) -> Pause {
-        let least = self.entry.settings.cluster.refresh_min_interval.max(LEAST);
+        let least = self.entry.settings.now().cluster.refresh_min_interval.max(LEAST);
         if views.is_empty() {
             if self.failures == 0 {
                 tracing::warn!("no node describes the cluster; trying on");
@@ -318,7 +319,7 @@ impl Refresher {
         let settled = topology.covered() == Slot::COUNT
             && topology.shards().iter().all(|shard| shard.primary.health == Health::Online)
             && views.iter().any(|view| view.healthy);
-        let interval = self.entry.settings.cluster.refresh_interval;
+        let interval = self.entry.settings.now().cluster.refresh_interval;
         let most = if settled { interval } else { interval.min(UNSETTLED) };
         Pause { least: started + least, most: started + spread(most).max(least) }
     }

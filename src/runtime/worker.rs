@@ -125,10 +125,8 @@ impl Start {
     async fn work(mut self, inbox: Inbox) {
         let clock = Rc::new(Clock::new());
         let scratch = Rc::new(std::cell::RefCell::new(vec![0; SCRATCH].into_boxed_slice()));
-        let settings = &self.gateway.settings;
         let pool = Pool::new(PoolParts {
-            settings: settings.backend.clone(),
-            cluster: settings.cluster.clone(),
+            settings: self.gateway.live.clone(),
             credentials: self.gateway.credentials.clone(),
             metrics: self.metrics.clone(),
             clock: clock.clone(),
@@ -144,6 +142,7 @@ impl Start {
         spawn_local(worker.clone().tidy());
         spawn_local(inbox.answer(worker.clone()));
         spawn_local(follow(worker.clone(), self.snapshot.clone(), self.changes.clone()));
+        spawn_local(follow_settings(worker.clone()));
         loop {
             tokio::select! {
                 socket = self.sockets.recv() => match socket {
@@ -209,6 +208,16 @@ async fn follow(
         if changes.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Tells the worker of every reload.
+async fn follow_settings(worker: Rc<Worker>) {
+    let mut changes = worker.gateway.live.changes();
+    // One may have come while the worker started.
+    changes.mark_changed();
+    while changes.changed().await.is_ok() {
+        worker.settings_changed();
     }
 }
 

@@ -119,7 +119,8 @@ impl Conversation {
     /// Answers a failed login, the later the more of them came from its address.
     pub(super) fn fail_late(&self, family: Family, text: String) -> Flow {
         let (worker, address) = (&self.worker, self.client.ends.client.host());
-        let pause = worker.failures.failed(address, worker.clock.now());
+        let first = worker.gateway.settings().auth.failed_login_delay;
+        let pause = worker.failures.failed(address, worker.clock.now(), first);
         if pause == Duration::ZERO {
             return self.fail(family, text);
         }

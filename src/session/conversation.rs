@@ -92,8 +92,8 @@ impl Conversation {
     pub(super) fn new(worker: Rc<Worker>, socket: Writer, ends: Ends) -> Self {
         let (flusher, metrics, clock) =
             (worker.flusher.clone(), worker.metrics.clone(), worker.clock.clone());
-        let settings = &worker.gateway.settings;
-        let replies = Replies::new(socket, flusher, metrics, clock, settings);
+        let settings = worker.gateway.settings();
+        let replies = Replies::new(socket, flusher, metrics, clock, &settings);
         let client = Client::new(&worker, ends, replies.clone());
         let listed = Cell::new(Some(worker.clients.borrow_mut().insert(client.clone())));
         worker.metrics.session_opened();
@@ -203,12 +203,10 @@ impl Conversation {
         if self.transaction.is_running() {
             return true;
         }
-        let limits = &self.worker.gateway.settings.limits;
+        let (most, most_bytes) = self.worker.inflight();
         let share = if paused { 2 } else { 1 };
         let (requests, bytes) = self.replies.waiting();
-        if requests >= (limits.inflight_requests / share).max(1)
-            || bytes >= limits.inflight_bytes / share
-        {
+        if requests >= (most / share).max(1) || bytes >= most_bytes / share {
             if !paused {
                 self.worker.metrics.limit_reached(Limit::InFlight);
             }

@@ -19,21 +19,16 @@ const DOUBLINGS: u32 = 6;
 const FORGOTTEN: Micros = 60_000_000;
 
 /// The failed logins of late at one worker.
+#[derive(Default)]
 pub(super) struct Failures {
-    /// The pause after the first one.
-    pause: Duration,
     /// How often the pause has doubled, and when the last failure was.
     recent: RefCell<HashMap<IpAddr, (u32, Micros)>>,
 }
 
 impl Failures {
-    pub(super) fn new(pause: Duration) -> Self {
-        Self { pause, recent: RefCell::default() }
-    }
-
-    /// A login failed; its answer waits so long.
-    pub(super) fn failed(&self, address: IpAddr, now: Micros) -> Duration {
-        if self.pause.is_zero() {
+    /// A login failed; its answer waits so long, where the first one waits for `pause`.
+    pub(super) fn failed(&self, address: IpAddr, now: Micros, pause: Duration) -> Duration {
+        if pause.is_zero() {
             return Duration::ZERO;
         }
         let mut recent = self.recent.borrow_mut();
@@ -43,7 +38,7 @@ impl Failures {
         let known = recent.get(&origin(address)).filter(|(_, last)| is_recent(*last, now));
         let doublings = known.map_or(0, |(doublings, _)| (doublings + 1).min(DOUBLINGS));
         recent.insert(origin(address), (doublings, now));
-        self.pause * (1 << doublings)
+        pause * (1 << doublings)
     }
 
     /// Somebody there knows the password.
@@ -74,12 +69,12 @@ mod tests {
     const PAUSE: Duration = Duration::from_millis(10);
 
     fn millis(failures: &Failures, address: &str, now: Micros) -> u128 {
-        failures.failed(address.parse().unwrap(), now).as_millis()
+        failures.failed(address.parse().unwrap(), now, PAUSE).as_millis()
     }
 
     #[test]
     fn pauses_double_up_to_a_bound_and_are_forgotten() {
-        let failures = Failures::new(PAUSE);
+        let failures = Failures::default();
         let start = 7;
         let pauses: Vec<_> = (0..9).map(|now| millis(&failures, "10.0.0.1", start + now)).collect();
         assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 640, 640]);
@@ -91,7 +86,7 @@ mod tests {
 
     #[test]
     fn addresses_of_one_block_are_one() {
-        let failures = Failures::new(PAUSE);
+        let failures = Failures::default();
         let now = 7;
         assert_eq!(millis(&failures, "2001:db8::1", now), 10);
         assert_eq!(millis(&failures, "2001:db8::2", now), 20);
@@ -102,11 +97,11 @@ mod tests {
 
     #[test]
     fn it_remembers_few_and_may_be_off() {
-        let failures = Failures::new(PAUSE);
+        let failures = Failures::default();
         for number in 0..5000_u32 {
-            failures.failed(IpAddr::from(number.to_be_bytes()), u64::from(number));
+            failures.failed(IpAddr::from(number.to_be_bytes()), u64::from(number), PAUSE);
         }
         assert_eq!(failures.recent.borrow().len(), MOST);
-        assert_eq!(millis(&Failures::new(Duration::ZERO), "10.0.0.1", 1), 0);
+        assert!(failures.failed(IpAddr::from([10, 0, 0, 1]), 1, Duration::ZERO).is_zero());
     }
 }

@@ -32,6 +32,7 @@ mod serve;
 mod socket;
 mod steps;
 mod transaction;
+mod tuning;
 mod worker;
 
 use std::pin::Pin;
@@ -216,7 +217,7 @@ impl Session {
                 break;
             }
             let parsed =
-                self.parser.parse(rest, &worker.limits, self.conversation.is_authenticated());
+                self.parser.parse(rest, &worker.limits(), self.conversation.is_authenticated());
             match parsed {
                 Ok(Parsed::Incomplete) => break,
                 Ok(Parsed::Skip(length)) => served += length,
@@ -248,7 +249,7 @@ impl Session {
             }
             let parsed = self.parser.parse(
                 &self.input,
-                &worker.limits,
+                &worker.limits(),
                 self.conversation.is_authenticated(),
             );
             match parsed {

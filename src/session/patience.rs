@@ -1,41 +1,57 @@
-//! How much a client may leave unread, and for how long: as a server's `client-output-buffer-limit`.
+//! How long a client may leave unread what was written for it.
 
 use std::cell::Cell;
 
 use crate::backend::{Micros, micros};
 use crate::config::{Limits, PubSub};
 
-/// The bounds, and since when the client has been beyond the soft one.
-pub(super) struct Patience {
+/// How many bytes may wait, and how many of them for how long.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
     hard: usize,
     soft: usize,
     soft_time: Micros,
+}
+
+impl Bounds {
+    pub(super) fn on_replies(settings: &Limits) -> Self {
+        let Limits { output_hard: hard, output_soft, output_soft_time, .. } = *settings;
+        let soft = if output_soft == 0 { hard } else { output_soft };
+        Self { hard, soft, soft_time: micros(output_soft_time) }
+    }
+
+    pub(super) fn on_messages(settings: &PubSub) -> Self {
+        let PubSub { output_hard: hard, output_soft: soft, output_soft_time, .. } = *settings;
+        Self { hard, soft, soft_time: micros(output_soft_time) }
+    }
+}
+
+/// The bounds, and since when the client has been beyond the soft one.
+pub(super) struct Patience {
+    bounds: Cell<Bounds>,
     since: Cell<Option<Micros>>,
 }
 
 impl Patience {
-    /// With replies.
-    pub(super) fn with_replies(settings: &Limits) -> Self {
-        let Limits { output_hard: hard, output_soft, output_soft_time, .. } = *settings;
-        let soft = if output_soft == 0 { hard } else { output_soft };
-        Self { hard, soft, soft_time: micros(output_soft_time), since: Cell::new(None) }
+    pub(super) fn new(bounds: Bounds) -> Self {
+        Self { bounds: Cell::new(bounds), since: Cell::new(None) }
     }
 
-    /// With messages.
-    pub(super) fn with_messages(settings: &PubSub) -> Self {
-        let PubSub { output_hard: hard, output_soft: soft, output_soft_time, .. } = *settings;
-        Self { hard, soft, soft_time: micros(output_soft_time), since: Cell::new(None) }
+    /// Other bounds hold from now on.
+    pub(super) fn limit_to(&self, bounds: Bounds) {
+        self.bounds.set(bounds);
     }
 
     /// Whether so many bytes are too many, or have been for too long.
     pub(super) fn ends(&self, waiting: usize, now: Micros) -> bool {
-        if waiting <= self.soft {
+        let Bounds { hard, soft, soft_time } = self.bounds.get();
+        if waiting <= soft {
             self.since.set(None);
             return false;
         }
         let since = self.since.get().unwrap_or(now);
         self.since.set(Some(since));
-        waiting > self.hard || now.saturating_sub(since) > self.soft_time
+        waiting > hard || now.saturating_sub(since) > soft_time
     }
 }
 
@@ -45,7 +61,7 @@ mod tests {
 
     #[test]
     fn a_reader_may_be_slow_for_a_while() {
-        let patience = Patience { hard: 100, soft: 10, soft_time: 50, since: Cell::new(None) };
+        let patience = Patience::new(Bounds { hard: 100, soft: 10, soft_time: 50 });
         let table = [
             (10, 0, false),
             (11, 10, false),
@@ -60,5 +76,13 @@ mod tests {
         for (waiting, now, expected) in table {
             assert_eq!(patience.ends(waiting, now), expected, "{waiting} bytes at {now}");
         }
+    }
+
+    #[test]
+    fn bounds_may_change_meanwhile() {
+        let patience = Patience::new(Bounds { hard: 100, soft: 10, soft_time: 50 });
+        assert!(!patience.ends(60, 0));
+        patience.limit_to(Bounds { hard: 50, soft: 10, soft_time: 50 });
+        assert!(patience.ends(60, 1));
     }
 }

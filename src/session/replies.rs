@@ -21,7 +21,7 @@ use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
 
 use super::flusher::Flusher;
 use super::outgoing::Outgoing;
-use super::patience::Patience;
+use super::patience::{Bounds, Patience};
 use super::places::{About, Content, Exit, Places, Rewrite};
 use super::socket::Writer;
 
@@ -78,8 +78,8 @@ pub(super) struct Replies {
     metrics: Arc<WorkerMetrics>,
     clock: Rc<Clock>,
     /// How much the client may leave unread of replies, and of messages.
-    with_replies: Patience,
-    with_messages: Patience,
+    pub(super) with_replies: Patience,
+    pub(super) with_messages: Patience,
 }
 
 impl Replies {
@@ -109,8 +109,8 @@ impl Replies {
             flusher,
             metrics,
             clock,
-            with_replies: Patience::with_replies(&settings.limits),
-            with_messages: Patience::with_messages(&settings.pubsub),
+            with_replies: Patience::new(Bounds::on_replies(&settings.limits)),
+            with_messages: Patience::new(Bounds::on_messages(&settings.pubsub)),
         })
     }
 

@@ -85,7 +85,8 @@ impl Conversation {
         {
             return flow;
         }
-        let plan = plan(spec, request, self.worker.reach, &mut self.worker.positions.borrow_mut());
+        let plan =
+            plan(spec, request, self.worker.reach(), &mut self.worker.positions.borrow_mut());
         match plan {
             Ok(Plan::Forward { slot, .. }) if self.replies.is_delicate(slot) => return Flow::Wait,
             Ok(Plan::Forward { slot, several }) => {
@@ -152,7 +153,7 @@ impl Conversation {
     fn terms(&self, spec: &CommandSpec, slot: Option<Slot>, request: &Request<'_>) -> Terms {
         let repeatable = match spec.retry_for(request) {
             Retry::Read => true,
-            Retry::Idempotent => self.worker.gateway.settings.backend.retry_idempotent,
+            Retry::Idempotent => self.worker.gateway.settings().backend.retry_idempotent,
             Retry::Never | Retry::Local => false,
         };
         let splittable = spec.class == Class::Split;
@@ -175,7 +176,7 @@ impl Conversation {
     fn divide(&self, ticket: Ticket, bytes: &Bytes) -> Option<()> {
         let commands = self.worker.commands();
         let mut parser = RequestParser::new();
-        parser.parse(bytes, &self.worker.limits, true).ok()?;
+        parser.parse(bytes, &self.worker.limits(), true).ok()?;
         let request = parser.request(bytes);
         let spec = commands.resolve(&request).ok()?;
         let keys = KeyByKey::of(spec, &request)?;

@@ -6,19 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, Cache};
+use arc_swap::{ArcSwap, Cache, Guard};
 use slab::Slab;
 use tokio::sync::Semaphore;
 
 use crate::backend::connect::Credentials;
 use crate::backend::{Clock, Pool, Scratch, Subscriptions, micros};
 use crate::cluster::{Software, Tags, Topology};
-use crate::command::{Commands, Cross};
-use crate::config::{CrossSlot, Limits, Present, Routing, Settings};
+use crate::command::Commands;
+use crate::config::{Limits, Live, Present, Settings};
 use crate::metrics::{Metrics, Rejection, Totals, WorkerMetrics};
 use crate::observe::audit::Audit;
-use crate::resp;
-use crate::route::{Itinerary, Reach};
+use crate::route::Itinerary;
 
 use super::access::Access;
 use super::blocking::Queue;
@@ -32,6 +31,7 @@ use super::rates::Rates;
 use super::scripts::Scripts;
 use super::scrutiny::Scrutiny;
 use super::steps::{Account, Acquaintances, Shapes};
+use super::tuning::{Tuning, share_of_scripts};
 
 /// How often idle clients are looked after, unless a shorter limit asks for more.
 const ATTENTION: Duration = Duration::from_secs(1);
@@ -53,8 +53,8 @@ fn attention(settings: &Settings) -> Duration {
 
 /// What a gateway process is, the same for all its workers.
 pub struct Gateway {
-    /// The settings it runs with.
-    pub settings: Arc<Settings>,
+    /// The settings, as they are now.
+    pub live: Arc<Live>,
     /// Every metric, for INFO.
     pub metrics: Arc<Metrics>,
     /// As whom it logs in to the nodes.
@@ -84,7 +84,7 @@ impl Gateway {
     /// # Errors
     /// The system has no thread for the audit log.
     pub fn new(
-        settings: Arc<Settings>,
+        live: Arc<Live>,
         metrics: Arc<Metrics>,
         access: Access,
         colleagues: Colleagues,
@@ -92,10 +92,10 @@ impl Gateway {
     ) -> std::io::Result<Arc<Self>> {
         let run_id = std::iter::repeat_with(|| fastrand::digit(16)).take(40).collect();
         let software = ArcSwap::from_pointee(Software::OLDEST);
-        let known = Known::new(&settings);
-        let rates = Rates::new(&settings.limits);
+        let known = Known::new(&live.now());
+        let rates = Rates::new(&live.now().limits);
         Ok(Arc::new(Self {
-            settings,
+            live,
             audit: Audit::start(metrics.clone())?,
             metrics,
             credentials,
@@ -112,6 +112,11 @@ impl Gateway {
             next_stage: AtomicU64::new(1),
             is_tidied: AtomicBool::new(false),
         }))
+    }
+
+    /// What holds now. Look again rather than keep it.
+    pub fn settings(&self) -> Guard<Arc<Settings>> {
+        self.live.now()
     }
 
     /// What the nodes run, for clients that ask.
@@ -131,7 +136,7 @@ impl Gateway {
 
     /// What clients are told that it is: `standalone` or `cluster`.
     pub(super) fn mode(&self) -> &'static str {
-        match self.settings.listen.present {
+        match self.settings().listen.present {
             Present::Standalone => "standalone",
             Present::Cluster => "cluster",
         }
@@ -196,8 +201,7 @@ pub struct Worker {
     itinerary: RefCell<Rc<Itinerary>>,
     /// Those who wait for keys.
     pub(super) queue: Rc<Queue>,
-    pub(super) limits: resp::Limits,
-    pub(super) reach: Reach,
+    pub(super) tuning: Tuning,
     /// What requests of several steps hold.
     pub(super) gathered: Rc<Account>,
     /// Large computations that may run at once beside it.
@@ -225,21 +229,14 @@ impl Worker {
         clock: Rc<Clock>,
         scratch: Scratch,
     ) -> Rc<Self> {
-        let limits = &gateway.settings.limits;
-        let limits = resp::Limits {
-            arguments: limits.request_arguments,
-            bulk_bytes: limits.bulk_bytes,
-            line_bytes: limits.inline_bytes,
-            request_bytes: limits.request_bytes,
-        };
-        let routing = &gateway.settings.routing;
-        let reach = reach(routing);
-        let gathered = Account::new(routing.gathered_bytes_all);
-        let scripts = Scripts::new(routing.script_bytes / gateway.colleagues.count().max(1));
+        let settings = gateway.settings();
+        let gathered = Account::new(settings.routing.gathered_bytes_all);
+        let scripts = Scripts::new(share_of_scripts(&gateway, &settings));
         let commands = RefCell::new(Cache::new(gateway.known.current()));
         let upstream = Subscriptions::new(pool.clone());
-        let rooms = Rooms::new(upstream, metrics.clone(), &gateway.settings.pubsub);
-        let failures = Failures::new(gateway.settings.auth.failed_login_delay);
+        let rooms = Rooms::new(upstream, metrics.clone(), &settings.pubsub);
+        let tuning = Tuning::of(&settings);
+        drop(settings);
         Rc::new(Self {
             gateway,
             queue: Queue::new(pool.clone()),
@@ -254,11 +251,10 @@ impl Worker {
             scripts,
             acquaintances: RefCell::default(),
             itinerary: RefCell::default(),
-            limits,
-            reach,
+            tuning,
             gathered,
             computing: Semaphore::new(COMPUTING),
-            failures,
+            failures: Failures::default(),
             positions: RefCell::default(),
             told_of_spread: Cell::new(false),
             shapes: RefCell::default(),
@@ -304,11 +300,13 @@ impl Worker {
     /// Looks after idle clients, for as long as the worker lives: closes those past their time, and takes
     /// back memory from the others.
     pub async fn attend(self: Rc<Self>) {
-        let limits = &self.gateway.settings.limits;
-        let (idle, login) = (micros(limits.idle_timeout), micros(limits.auth_timeout));
-        let pause = attention(&self.gateway.settings);
         loop {
+            let pause = attention(&self.gateway.settings());
             tokio::time::sleep(pause).await;
+            let (idle, login) = {
+                let limits = &self.gateway.settings().limits;
+                (micros(limits.idle_timeout), micros(limits.auth_timeout))
+            };
             let now = self.clock.tick();
             let clients: Vec<Rc<Client>> =
                 self.clients.borrow().iter().map(|(_, client)| client.clone()).collect();
@@ -336,16 +334,4 @@ impl Worker {
             }
         }
     }
-}
-
-/// The setting in the words of the commands' rows.
-fn reach(settings: &Routing) -> Reach {
-    let cross = match settings.cross_slot {
-        CrossSlot::Off => Cross::Never,
-        CrossSlot::Split => Cross::Split,
-        CrossSlot::Gather => Cross::Gather,
-        CrossSlot::Store => Cross::Store,
-        CrossSlot::Move => Cross::Move,
-    };
-    Reach { cross, sort_patterns: settings.sort_patterns }
 }

@@ -119,7 +119,7 @@ impl Subscriptions {
             }
             Poll::Ready(Ok(()))
         });
-        let patience = self.pool.parts.settings.hold_time;
+        let patience = self.pool.settings().backend.hold_time;
         timeout(patience, all).await.unwrap_or(Err(NotSubscribed::Unserved))
     }
 
@@ -260,7 +260,7 @@ impl Subscriptions {
             credentials: self.pool.credentials(),
             readonly: false,
             ping: true,
-            timeout: self.pool.parts.settings.connect_timeout,
+            timeout: self.pool.settings().backend.connect_timeout,
         };
         let why = match dial(&feed.node.address, &handshake).await {
             Ok(stream) => {
@@ -292,7 +292,7 @@ impl Subscriptions {
     /// Asks quiet connections for a sign of life, and gives up those that owe one.
     fn look_after_feeds(&self) {
         let now = self.pool.clock().now();
-        let probe = micros(self.pool.parts.settings.probe_interval);
+        let probe = micros(self.pool.settings().backend.probe_interval);
         let state = self.state.borrow();
         for (_, feed) in &state.feeds {
             let silent = feed.silent_since();

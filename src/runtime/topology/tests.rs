@@ -8,7 +8,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{sleep, timeout};
 
 use super::*;
-use crate::config::Settings;
+use crate::config::{Live, Settings};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Time for a handshake, and for an answer.
@@ -44,7 +44,7 @@ enum Mood {
 }
 
 fn entry(settings: Settings) -> Entry {
-    Entry { settings: Arc::new(settings), credentials: Arc::default() }
+    Entry { settings: Live::new(settings), credentials: Arc::default() }
 }
 
 /// A fake node: what it says, and what it saw.

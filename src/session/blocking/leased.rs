@@ -55,7 +55,7 @@ impl Try {
 /// Waits until there is something.
 pub(super) async fn perform(waiting: &mut Waiting, slot: Slot) -> Outcome {
     let mut patience = Patience {
-        most: waiting.worker.gateway.settings.backend.hold_time,
+        most: waiting.worker.gateway.settings().backend.hold_time,
         since: None,
         pause: Duration::ZERO,
     };
@@ -275,7 +275,7 @@ impl Held {
     /// Tells the node to end the wait, and waits for what the wait says to that, as long as a node may take for any
     /// reply: one that lives and is slow must not make a client believe that an element is lost.
     async fn recall(&mut self, waiting: &mut Waiting, how: &str) -> Option<Bytes> {
-        let patience = waiting.worker.gateway.settings.backend.request_timeout;
+        let patience = waiting.worker.gateway.settings().backend.request_timeout;
         timeout(patience, self.end_wait(waiting, how)).await.ok().flatten()
     }
 

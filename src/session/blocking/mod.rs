@@ -117,7 +117,7 @@ pub(super) fn begin(
         return Flow::Wait;
     }
     let worker = conversation.worker.clone();
-    let wish = Call::of(spec, request, &worker.limits).map(Wish::of);
+    let wish = Call::of(spec, request, &worker.limits()).map(Wish::of);
     let Some(wish) = wish.filter(|wish| slot.is_some() || wish.can_track()) else {
         return conversation.fail(family(spec), RouteError::CrossSlot.to_string());
     };

@@ -21,7 +21,7 @@ pub(super) async fn perform(waiting: &mut Waiting) -> Vec<u8> {
     if let Err(reply) = find_latest(waiting).await {
         return reply;
     }
-    let hold = waiting.worker.gateway.settings.backend.hold_time;
+    let hold = waiting.worker.gateway.settings().backend.hold_time;
     let out_of_patience = Instant::now() + hold;
     let place = waiting.worker.queue.join(waiting.wish.watched(), waiting.wish.manner());
     loop {

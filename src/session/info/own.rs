@@ -44,7 +44,7 @@ pub(super) fn clients(conversation: &Conversation) -> Lines {
     vec![
         ("connected_clients", totals.connected_clients.to_string()),
         ("cluster_connections", "0".to_owned()),
-        ("maxclients", gateway.settings.limits.max_clients.to_string()),
+        ("maxclients", gateway.settings().limits.max_clients.to_string()),
         ("blocked_clients", totals.blocked_clients.to_string()),
         ("tracking_clients", "0".to_owned()),
     ]

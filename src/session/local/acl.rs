@@ -160,7 +160,7 @@ fn dry_run(
     write::command(&mut frame, &arguments);
     let mut parser = RequestParser::new();
     // It has passed the limits as a part of this request.
-    let limits = Limits { request_bytes: usize::MAX, ..conversation.worker.limits };
+    let limits = Limits { request_bytes: usize::MAX, ..conversation.worker.limits() };
     parser.parse(&frame, &limits, true).map_err(|_| Refused::Syntax)?;
     let tried = parser.request(&frame);
     let commands = conversation.worker.commands();

@@ -85,7 +85,8 @@ struct Cast {
 
 impl Cast {
     fn of(conversation: &Conversation) -> Self {
-        let listen = &conversation.worker.gateway.settings.listen;
+        let settings = conversation.worker.gateway.settings();
+        let listen = &settings.listen;
         let own = match (&listen.announce, &conversation.client.ends.local) {
             (Some(announced), _) => announced.clone(),
             (None, local @ Address::Ip(_)) => local.to_string(),

@@ -47,7 +47,7 @@ pub(super) fn get(conversation: &Conversation, spec: &CommandSpec, request: &Req
 
 fn own(conversation: &Conversation) -> Own {
     let gateway = &conversation.worker.gateway;
-    let settings = &gateway.settings;
+    let settings = gateway.settings();
     let enabled = if gateway.mode() == "cluster" { "yes" } else { "no" };
     [
         ("cluster-enabled", enabled.to_owned()),

@@ -144,7 +144,7 @@ fn subscribe(
         let text = "ERR patterns are for keyspace events only while pubsub.sharded is on";
         return conversation.fail(family(spec), text);
     }
-    let most = conversation.worker.gateway.settings.pubsub.subscriptions;
+    let most = conversation.worker.gateway.settings().pubsub.subscriptions;
     let new = names.iter().filter(|name| !conversation.subscribed.has(kind, name)).count();
     if conversation.client.subscriptions.get().total() + new > most {
         conversation.worker.metrics.limit_reached(Limit::Subscriptions);

@@ -3,7 +3,7 @@
 //! A room is there as long as somebody has a seat in it or waits for one, and that long its topic is subscribed to.
 //! Everything ends by being dropped: a seat, a room, a subscription.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(in crate::session) struct Rooms {
     pub(in crate::session) upstream: Rc<Subscriptions>,
     pub(in crate::session) census: Rc<Census>,
     metrics: Arc<WorkerMetrics>,
-    on_loss: OnLoss,
+    pub(in crate::session) on_loss: Cell<OnLoss>,
     sharded: bool,
     by_name: RefCell<[Names; Kind::COUNT]>,
 }
@@ -65,7 +65,7 @@ impl Rooms {
         settings: &PubSub,
     ) -> Rc<Self> {
         let census = Census::new();
-        let (on_loss, sharded) = (settings.on_loss, settings.sharded);
+        let (on_loss, sharded) = (Cell::new(settings.on_loss), settings.sharded);
         Rc::new(Self { upstream, census, metrics, on_loss, sharded, by_name: RefCell::default() })
     }
 
@@ -127,7 +127,7 @@ impl Hearer for Room {
     }
 
     fn missed(&self) {
-        if self.rooms.on_loss == OnLoss::Disconnect {
+        if self.rooms.on_loss.get() == OnLoss::Disconnect {
             self.seats.borrow().iter().for_each(|(_, listener)| listener.client.kill());
         }
     }

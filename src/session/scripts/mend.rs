@@ -46,7 +46,7 @@ async fn mend(worker: Rc<Worker>, replies: Rc<Replies>) {
 /// The script that the request names.
 fn named(worker: &Worker, request: &Bytes) -> Option<Digest> {
     let mut parser = RequestParser::new();
-    match parser.parse(request, &worker.limits, true) {
+    match parser.parse(request, &worker.limits(), true) {
         Ok(Parsed::Request(_)) => digest(parser.request(request).arg(1)?),
         _ => None,
     }

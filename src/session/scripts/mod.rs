@@ -64,6 +64,11 @@ impl Scripts {
         }
     }
 
+    /// Remembers no more than so many bytes from now on.
+    pub(super) fn limit_to(&self, most: usize) {
+        self.shelf.borrow_mut().limit_to(most);
+    }
+
     /// A client ran this script by its text.
     pub(super) fn seen(&self, body: &[u8]) {
         self.shelf.borrow_mut().put(body, false);

@@ -51,6 +51,13 @@ impl Shelf {
         }
     }
 
+    /// Keeps no more than so many bytes from now on.
+    pub(super) fn limit_to(&mut self, most: usize) {
+        self.most = most / 2;
+        self.make_room(true);
+        self.make_room(false);
+    }
+
     /// Adds a script; `keep` when a client asked for that.
     pub(super) fn put(&mut self, body: &[u8], keep: bool) {
         let quick = self.hasher.hash_one(body);

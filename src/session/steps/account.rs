@@ -5,13 +5,19 @@ use std::rc::Rc;
 
 /// A worker's account.
 pub(in crate::session) struct Account {
-    room: Cell<usize>,
+    most: Cell<usize>,
+    taken: Cell<usize>,
 }
 
 impl Account {
     /// With room for so many bytes.
     pub(in crate::session) fn new(most: usize) -> Rc<Self> {
-        Rc::new(Self { room: Cell::new(most) })
+        Rc::new(Self { most: Cell::new(most), taken: Cell::new(0) })
+    }
+
+    /// From now on; what is taken already stays taken.
+    pub(in crate::session) fn limit_to(&self, most: usize) {
+        self.most.set(most);
     }
 }
 
@@ -28,8 +34,11 @@ impl Share {
 
     /// False: there is no room for so many bytes.
     pub(super) fn take(&self, bytes: usize) -> bool {
-        let Some(room) = self.account.room.get().checked_sub(bytes) else { return false };
-        self.account.room.set(room);
+        let all = self.account.taken.get().saturating_add(bytes);
+        if all > self.account.most.get() {
+            return false;
+        }
+        self.account.taken.set(all);
         self.taken.set(self.taken.get() + bytes);
         true
     }
@@ -38,7 +47,7 @@ impl Share {
     pub(super) fn give_back(&self, bytes: usize) {
         let bytes = bytes.min(self.taken.get());
         self.taken.set(self.taken.get() - bytes);
-        self.account.room.set(self.account.room.get() + bytes);
+        self.account.taken.set(self.account.taken.get() - bytes);
     }
 }
 
@@ -63,6 +72,6 @@ mod tests {
         drop(one);
         assert!(other.take(5) && !other.take(1));
         drop(other);
-        assert_eq!(account.room.get(), 10);
+        assert_eq!(account.most.get() - account.taken.get(), 10);
     }
 }

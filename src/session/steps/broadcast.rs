@@ -113,7 +113,7 @@ fn addressees(steps: &Steps, call: &Call) -> Result<Vec<Addressee>, Stop> {
 
 /// Whether the step may be taken twice is for the command's row to say.
 fn allowed(steps: &Steps, call: &Call, step: Step) -> Step {
-    let idempotent = steps.worker.gateway.settings.backend.retry_idempotent;
+    let idempotent = steps.worker.gateway.settings().backend.retry_idempotent;
     match call.spec().retry_for(&call.request()) {
         Retry::Read => step.repeatable(),
         Retry::Idempotent if idempotent => step.repeatable(),

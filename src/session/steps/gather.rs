@@ -162,7 +162,7 @@ impl Steps {
 
     /// The same for so many elements.
     pub(super) fn check_number(&self, count: usize) -> Result<(), Stop> {
-        let most = self.worker.gateway.settings.routing.gathered_elements;
+        let most = self.worker.gateway.settings().routing.gathered_elements;
         if count <= most { Ok(()) } else { Err(Stop::TooLarge) }
     }
 

@@ -35,7 +35,7 @@ impl<'a> Hold<'a> {
         slot: Slot,
         requests: &[Vec<u8>],
     ) -> Result<(Self, Vec<Bytes>), Stop> {
-        let patience = micros(steps.worker.gateway.settings.backend.hold_time);
+        let patience = micros(steps.worker.gateway.settings().backend.hold_time);
         let started = steps.worker.clock.tick();
         let (mut asked, mut pause): (Option<Rc<str>>, _) = (None, FIRST_PAUSE);
         loop {
@@ -95,7 +95,7 @@ impl<'a> Hold<'a> {
 
     /// Sends requests and waits for their replies, as long as any request may take.
     async fn exchange(&mut self, requests: &[u8], count: usize) -> Result<Vec<Bytes>, LeaseError> {
-        let limit = self.steps.worker.gateway.settings.backend.request_timeout;
+        let limit = self.steps.worker.gateway.settings().backend.request_timeout;
         let address = self.lease.address().clone();
         let silent = |_| Err(LeaseError::Lost(format!("{address}: no reply in time")));
         timeout(limit, self.lease.ask(requests, count)).await.unwrap_or_else(silent)

@@ -27,13 +27,20 @@ const BREATH: Duration = Duration::from_millis(2);
 impl Worker {
     /// Looks after abandoned elements for as long as the worker lives.
     pub async fn tidy(self: Rc<Self>) {
-        let routing = &self.gateway.settings.routing;
-        if routing.cross_slot == CrossSlot::Move && self.gateway.claims_tidying() {
-            let pause = routing.stage_return;
-            let mut janitor = Janitor { steps: Steps::own(self), met: HashMap::new() };
-            for turn in 0_u32.. {
-                sleep(pause).await;
-                janitor.look(turn % SELDOM == 0).await;
+        if !self.gateway.claims_tidying() {
+            return;
+        }
+        let gateway = self.gateway.clone();
+        let mut janitor = Janitor { steps: Steps::own(self), met: HashMap::new() };
+        let mut turn = 0_u32;
+        let mut may_move = false;
+        loop {
+            may_move |= gateway.settings().routing.cross_slot == CrossSlot::Move;
+            sleep(gateway.settings().routing.stage_return).await;
+            // What was moved before a reload forbade it is still looked after.
+            if may_move {
+                janitor.look(turn.is_multiple_of(SELDOM)).await;
+                turn = turn.wrapping_add(1);
             }
         }
     }
@@ -84,7 +91,7 @@ impl Janitor {
         slot: Slot,
         before: &HashMap<(Slot, String), Instant>,
     ) -> Result<(), Stop> {
-        let age = self.steps.worker.gateway.settings.routing.stage_return;
+        let age = self.steps.worker.gateway.settings().routing.stage_return;
         let question = self.steps.step(slot, &["HGETALL", &ledger(&self.steps, slot)]).repeatable();
         let notes = self.steps.one(question).await?;
         for (id, note) in Value::parse(&notes)?.pairs() {

@@ -162,7 +162,7 @@ async fn aside_at(steps: &Steps, address: &str, request: &[u8], protocol: Protoc
         steps.worker.pool.give_back(lease);
         Ok::<_, LeaseError>(reply)
     };
-    let limit = steps.worker.gateway.settings.backend.request_timeout;
+    let limit = steps.worker.gateway.settings().backend.request_timeout;
     let error = match timeout(limit, asked).await {
         Ok(Ok(Some(reply))) => return reply.to_vec(),
         Ok(Ok(None)) => Stop::Unexpected.to_string(),

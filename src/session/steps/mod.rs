@@ -76,7 +76,7 @@ pub(super) fn begin(
         return Flow::Wait;
     }
     let steps = Steps::of(conversation);
-    let call = Call::of(spec, request, &steps.worker.limits);
+    let call = Call::of(spec, request, &steps.worker.limits());
     conversation.answer_later(family(spec), async move {
         let reply = match call {
             Some(call) => perform(&steps, &call).await,
@@ -314,7 +314,7 @@ impl Steps {
     /// # Errors
     /// The replies are too large together.
     async fn ask_all(&self, steps: Vec<Step>) -> Result<Vec<Vec<u8>>, Stop> {
-        let most = self.worker.gateway.settings.routing.gathered_bytes;
+        let most = self.worker.gateway.settings().routing.gathered_bytes;
         let inbox = Rc::new(Inbox::new(steps.len(), most).counted(&self.share));
         let asker: Rc<dyn Asker> = inbox.clone();
         for (Step { terms, node, request }, place) in steps.into_iter().zip(0..) {

@@ -100,7 +100,7 @@ async fn sources(
         let Some(weight) = question.weight(call, at) else { return Ok(None) };
         sources.push(Source { at, size, plain, weight });
     }
-    let most = steps.worker.gateway.settings.routing.gathered_elements / SMALL_PART;
+    let most = steps.worker.gateway.settings().routing.gathered_elements / SMALL_PART;
     let all: usize = sources.iter().map(|source| source.size).sum();
     Ok((all > most).then_some(sources))
 }

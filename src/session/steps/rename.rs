@@ -73,7 +73,7 @@ impl Rename<'_> {
             hold.release().await;
             return Err(Stop::Refused("ERR no such key"));
         };
-        if payload.len() > steps.worker.gateway.settings.routing.gathered_bytes {
+        if payload.len() > steps.worker.gateway.settings().routing.gathered_bytes {
             return Err(Stop::TooLarge);
         }
         let expires = expires.max(0).to_string();

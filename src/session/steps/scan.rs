@@ -26,7 +26,7 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     let cursor = Cursor::parse(call.arg(1))?;
     let filter = Filter::of(call);
     let began = steps.worker.clock.tick();
-    let patience = micros(steps.worker.gateway.settings.backend.hold_time);
+    let patience = micros(steps.worker.gateway.settings().backend.hold_time);
     let mut pause = FIRST_PAUSE;
     loop {
         let answered = ask(steps, call, cursor, &filter).await;

@@ -209,7 +209,7 @@ impl<'a> Question<'a> {
 
 /// What patterns have named, in the same order.
 async fn values(steps: &Steps, names: Vec<Named>) -> Result<Vec<Option<Vec<u8>>>, Stop> {
-    let mut room = steps.worker.gateway.settings.routing.gathered_bytes;
+    let mut room = steps.worker.gateway.settings().routing.gathered_bytes;
     let mut values = Vec::with_capacity(names.len());
     for names in names.chunks(AT_ONCE) {
         let asked: Vec<Step> = names.iter().filter_map(|named| ask(steps, named)).collect();

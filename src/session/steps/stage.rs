@@ -91,7 +91,7 @@ pub(super) fn ledger(steps: &Steps, slot: Slot) -> String {
 
 /// What names of keys in this slot start with.
 fn prefix(steps: &Steps, slot: Slot) -> String {
-    let name = &steps.worker.gateway.settings.routing.stage_prefix;
+    let name = &steps.worker.gateway.settings().routing.stage_prefix;
     let tag = steps.worker.tags.get_or_init(Default::default).of(slot);
     format!("{name}{{{tag}}}:")
 }
@@ -106,7 +106,7 @@ impl Stage {
     /// One that a ledger names.
     pub(super) fn found(steps: &Steps, way: Way, id: String) -> Self {
         let (source, destination) = (way.source_slot(), way.destination_slot());
-        let lasts = steps.worker.gateway.settings.routing.stage_return * RECEIPT;
+        let lasts = steps.worker.gateway.settings().routing.stage_return * RECEIPT;
         Self {
             ledger: ledger(steps, source),
             stage: format!("{}{id}", prefix(steps, source)),
@@ -178,12 +178,12 @@ impl Stage {
 /// Whether a reply is the name of one of these keys, which clients do not see.
 pub(super) fn is_stage(steps: &Steps, reply: &[u8]) -> bool {
     let name = memchr::memmem::find(reply, b"\r\n").and_then(|end| reply.get(end + 2..));
-    name.is_some_and(|name| steps.worker.gateway.settings.routing.is_stage_key(name))
+    name.is_some_and(|name| steps.worker.gateway.settings().routing.is_stage_key(name))
 }
 
 /// A list of keys without these.
 pub(super) fn without_stages(steps: &Steps, reply: Vec<u8>) -> Vec<u8> {
-    let prefix = &steps.worker.gateway.settings.routing.stage_prefix;
+    let prefix = &steps.worker.gateway.settings().routing.stage_prefix;
     let keys =
         elements(&reply).filter(|_| memchr::memmem::find(&reply, prefix.as_bytes()).is_some());
     let Some(keys) = keys else { return reply };

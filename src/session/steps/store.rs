@@ -97,7 +97,8 @@ impl Steps {
     /// A write: sent again after a lost connection only as the command's row and the settings say.
     pub(super) fn once(&self, call: &Call, mut step: Step) -> Step {
         let idempotent = call.spec().retry == Retry::Idempotent;
-        step.terms.repeatable = idempotent && self.worker.gateway.settings.backend.retry_idempotent;
+        step.terms.repeatable =
+            idempotent && self.worker.gateway.settings().backend.retry_idempotent;
         step
     }
 }

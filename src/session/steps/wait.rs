@@ -40,7 +40,7 @@ async fn ask(steps: &Steps, slot: Slot, request: &[u8]) -> Outcome {
     write::command(&mut bytes, &["PING"]);
     bytes.extend_from_slice(request);
     lease.send(&bytes).await?;
-    let limit = steps.worker.gateway.settings.backend.request_timeout;
+    let limit = steps.worker.gateway.settings().backend.request_timeout;
     let silent = |_| Err(LeaseError::Lost("no reply in time".to_owned()));
     let pong = timeout(limit, lease.next()).await.unwrap_or_else(silent)?;
     if is_error(&pong) {

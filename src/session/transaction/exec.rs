@@ -239,7 +239,7 @@ impl Execution<'_> {
     /// Sends blocks on the shared connections, all at once. Each comes with its bytes and with whether they may be
     /// sent again.
     async fn ask(&self, blocks: Vec<(&Block, Bytes, bool)>) -> Result<Vec<Vec<u8>>, Stop> {
-        let most = self.worker.gateway.settings.limits.output_hard;
+        let most = self.worker.gateway.settings().limits.output_hard;
         let inbox = Rc::new(Inbox::new(blocks.len(), most));
         let asker: Rc<dyn Asker> = inbox.clone();
         for ((block, bytes, repeatable), place) in blocks.into_iter().zip(0..) {

@@ -185,8 +185,8 @@ pub(super) fn take(
 
 /// How far this client's next transaction may go.
 fn reach(conversation: &Conversation, watched: &[Slot]) -> Reach {
-    let reads = conversation.worker.reach.cross as u8 >= Cross::Gather as u8;
-    match conversation.worker.gateway.settings.routing.transactions {
+    let reads = conversation.worker.reach().cross as u8 >= Cross::Gather as u8;
+    match conversation.worker.gateway.settings().routing.transactions {
         Transactions::PerSlot | Transactions::BestEffort => Reach::Slots,
         // Between the test of the watched keys and a read elsewhere they may change.
         Transactions::Refuse if reads && watched.is_empty() => Reach::Reads,
@@ -271,7 +271,7 @@ fn collect_here(
 /// A transaction is sent as one request. Its length has to fit into 32 bits, and some room is left for what goes
 /// round the commands.
 fn limit(conversation: &Conversation) -> usize {
-    conversation.worker.limits.request_bytes.min(u32::MAX as usize / 2)
+    conversation.worker.limits().request_bytes.min(u32::MAX as usize / 2)
 }
 
 /// The request's keys, if it has any. An error: they stand in several slots, or nobody here can tell where.

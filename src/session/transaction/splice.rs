@@ -91,7 +91,7 @@ fn answer(conversation: &mut Conversation, frame: &Bytes) -> Flow {
     let worker = conversation.worker.clone();
     let commands = worker.commands();
     let mut parser = RequestParser::new();
-    let request: Request<'_> = match parser.parse(frame, &worker.limits, true) {
+    let request: Request<'_> = match parser.parse(frame, &worker.limits(), true) {
         Ok(_) => parser.request(frame),
         Err(error) => return conversation.fail(Family::Other, error.to_string()),
     };
@@ -99,7 +99,7 @@ fn answer(conversation: &mut Conversation, frame: &Bytes) -> Flow {
         Ok(spec) => spec,
         Err(error) => return conversation.fail(Family::Other, error.line()),
     };
-    let plan = plan(spec, &request, worker.reach, &mut worker.positions.borrow_mut());
+    let plan = plan(spec, &request, worker.reach(), &mut worker.positions.borrow_mut());
     match plan {
         Ok(Plan::Local) => local::answer(conversation, spec, &request),
         Ok(Plan::Steps) => steps::begin(conversation, spec, &request),

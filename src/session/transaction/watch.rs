@@ -73,7 +73,7 @@ pub(super) fn begin(
     slots.extend(parts.iter().map(|(slot, _)| *slot));
     slots.dedup();
     let several =
-        conversation.worker.gateway.settings.routing.transactions == Transactions::BestEffort;
+        conversation.worker.gateway.settings().routing.transactions == Transactions::BestEffort;
     if !several && slots.len() > 1 {
         return conversation.fail(family(spec), CROSSSLOT);
     }
@@ -162,7 +162,7 @@ impl Watch {
         keys: Vec<Bytes>,
     ) -> Result<Self, Vec<u8>> {
         let pool = &worker.pool;
-        let patience = micros(worker.gateway.settings.backend.hold_time);
+        let patience = micros(worker.gateway.settings().backend.hold_time);
         let started = worker.clock.tick();
         let mut lease = pool.lease(slot, protocol).await.map_err(line)?;
         let mut asking = false;
@@ -335,7 +335,7 @@ async fn exchange(
     request: &[u8],
     before: u32,
 ) -> Option<(Option<Bytes>, Bytes)> {
-    let patience = worker.gateway.settings.backend.request_timeout;
+    let patience = worker.gateway.settings().backend.request_timeout;
     let mut replies =
         timeout(patience, lease.ask(request, before as usize + 1)).await.ok()?.ok()?;
     let last = replies.pop()?;
