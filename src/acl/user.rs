@@ -83,6 +83,11 @@ impl User {
         self.enabled && self.no_password
     }
 
+    /// Whether somebody can be this user.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
     /// Whether it has the flag `nopass`, be it on or off.
     pub fn has_no_password(&self) -> bool {
         self.no_password

@@ -85,6 +85,11 @@ impl Users {
         self.get(name).filter(|user| user.admits(hash.as_ref()))
     }
 
+    /// The user of this name, for whom something else than a password speaks; `None`: there is none, or it is off.
+    pub fn vouched(&self, name: &[u8]) -> Option<&Arc<User>> {
+        self.get(name).filter(|user| user.is_enabled())
+    }
+
     /// Whether a client is the default user without saying so.
     pub fn are_open(&self) -> bool {
         self.get(DEFAULT).is_some_and(|user| user.is_open())

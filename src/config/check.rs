@@ -2,7 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::{Auth, Backend, ClientCertificates, Cluster, Limits, Listen, PubSub, Settings};
+use super::{
+    Auth, Backend, CertificateUser, ClientCertificates, Cluster, Limits, Listen, PubSub, Settings,
+};
 
 /// A rule over several settings.
 pub(super) struct Check {
@@ -73,6 +75,14 @@ pub(super) const CHECKS: &[Check] = &[
             let asked = s.listen.tls_client_certificates != ClientCertificates::Off;
             let blind = asked && s.listen.tls_client_ca_file.is_empty();
             blind.then(|| "needs `listen.tls_client_ca_file`".to_owned())
+        },
+    },
+    Check {
+        keys: &["listen.tls_client_user", "listen.tls_client_certificates"],
+        wrong: |s| {
+            let named = s.listen.tls_client_user != CertificateUser::Off;
+            let blind = named && s.listen.tls_client_certificates == ClientCertificates::Off;
+            blind.then(|| "needs `listen.tls_client_certificates`".to_owned())
         },
     },
     Check {

@@ -24,7 +24,9 @@ pub use live::Live;
 pub use load::{Flag, Sources};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use secret::Secret;
-pub use words::{ClientCertificates, CrossSlot, LogFormat, OnLoss, Present, Transactions};
+pub use words::{
+    CertificateUser, ClientCertificates, CrossSlot, LogFormat, OnLoss, Present, Transactions,
+};
 
 use declare::settings;
 use kind::{
@@ -62,6 +64,9 @@ settings! {
         tls_key_file: String = String::new(), Text;
         /// Whether clients show certificates.
         tls_client_certificates: ClientCertificates = ClientCertificates::Off, OneOf;
+        /// Which user a client is by its certificate, without AUTH: "CN" is the user with the certificate's common
+        /// name, if there is one and it is on. Any other client has to log in as usual.
+        tls_client_user: CertificateUser = CertificateUser::Off, OneOf;
         /// File with the certificates of the authorities that clients are believed by.
         tls_client_ca_file: String = String::new(), Text;
         /// Networks of balancers: connections from there, plain or TLS, must begin with a header of the PROXY protocol,

@@ -34,6 +34,20 @@ impl Word for ClientCertificates {
         &[("off", Self::Off), ("optional", Self::Optional), ("required", Self::Required)];
 }
 
+/// Whether a client's certificate says which user it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateUser {
+    /// It does not.
+    #[default]
+    Off,
+    /// The one that has its common name.
+    CommonName,
+}
+
+impl Word for CertificateUser {
+    const WORDS: &'static [(&'static str, Self)] = &[("off", Self::Off), ("CN", Self::CommonName)];
+}
+
 /// What may be done when the keys of one command stand in several slots. Each level includes the
 /// ones before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

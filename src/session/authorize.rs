@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::acl::{Denied, Wording};
+use crate::acl::{Denied, User, Wording};
 use crate::command::CommandSpec;
 use crate::metrics::Family;
 use crate::resp::{Request, write};
@@ -93,12 +93,24 @@ impl Conversation {
             return false;
         };
         worker.failures.succeeded(address);
+        self.become_user(user, "password");
+        true
+    }
+
+    /// Becomes the user that the client's certificate names, if there is one.
+    pub(super) fn log_in_by_certificate(&self, name: &str) {
+        let users = self.worker.gateway.access.users();
+        if let Some(user) = users.vouched(name.as_bytes()) {
+            self.become_user(user, "certificate");
+        }
+    }
+
+    fn become_user(&self, user: &Arc<User>, by: &'static str) {
         self.client.user.replace(user.clone());
         self.client.logged_in.set(true);
         self.client.authenticated.set(true);
         self.forget_rights();
-        self.audit_login("password");
-        true
+        self.audit_login(by);
     }
 
     /// Becomes what it was when it connected.

@@ -44,6 +44,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::io::poll_read_buf;
 
 use crate::backend::LARGE;
+use crate::config::CertificateUser;
 use crate::resp::{ParseError, Parsed, RequestParser};
 
 use conversation::{Conversation, Flow};
@@ -77,6 +78,8 @@ pub struct Session {
     closing: bool,
     /// The client has closed its side.
     left: bool,
+    /// Its certificate, which comes with its first bytes, may say which user it is.
+    unnamed: bool,
     /// All replies have left, and the gateway has closed its side.
     farewell: Option<Farewell>,
     conversation: Conversation,
@@ -95,7 +98,9 @@ impl Session {
     /// The client is gone already.
     pub fn new(worker: Rc<Worker>, accepted: Accepted) -> std::io::Result<Self> {
         let (read, write, ends) = socket::open(accepted)?;
+        let named = worker.gateway.settings().listen.tls_client_user;
         Ok(Self {
+            unnamed: named == CertificateUser::CommonName && read.is_encrypted(),
             socket: read,
             parser: RequestParser::new(),
             input: BytesMut::new(),
@@ -199,6 +204,11 @@ impl Session {
             return false;
         }
         self.conversation.heard(count);
+        if std::mem::take(&mut self.unnamed)
+            && let Some(name) = self.socket.certified_name()
+        {
+            self.conversation.log_in_by_certificate(&name);
+        }
         true
     }
 

@@ -14,7 +14,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, tcp, unix};
 
-use crate::tls::ServerConnection;
+use crate::tls::{ServerConnection, common_name};
 
 /// Encrypted bytes read at a time: a record of the largest size, without its head.
 const CIPHERTEXT: usize = 16 << 10;
@@ -149,6 +149,19 @@ impl AsyncRead for Reader {
 }
 
 impl Reader {
+    /// Whether the client may have shown a certificate.
+    pub(super) fn is_encrypted(&self) -> bool {
+        matches!(self, Self::Tls(..))
+    }
+
+    /// The common name in the client's certificate. It is there once the client has sent something.
+    pub(super) fn certified_name(&self) -> Option<String> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(_, tls) => common_name(&tls.borrow().connection),
+        }
+    }
+
     /// Whether the client has closed its side, even when bytes that it sent before are still unread.
     pub(super) fn has_ended(&self, cx: &mut Context<'_>) -> bool {
         let (Self::Plain(half) | Self::Tls(half, _)) = self;

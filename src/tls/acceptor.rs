@@ -64,3 +64,11 @@ impl Acceptor {
         ServerConnection::new(self.0.clone()).map_err(std::io::Error::other)
     }
 }
+
+/// The common name in the certificate that the client has shown; it was believed before anybody asks.
+pub fn common_name(connection: &ServerConnection) -> Option<String> {
+    let certificate = connection.peer_certificates()?.first()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let name = certificate.subject().iter_common_name().next()?;
+    name.as_str().ok().map(str::to_owned)
+}

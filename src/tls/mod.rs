@@ -12,7 +12,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::{self, RootCertStore};
 
-pub use acceptor::{Acceptor, ServerConnection};
+pub use acceptor::{Acceptor, ServerConnection, common_name};
 pub use connector::{Connector, NodeStream};
 
 /// Why certificates or keys cannot be used: the setting that names them, and what is wrong.

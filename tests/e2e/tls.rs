@@ -144,6 +144,55 @@ fn clients_must_show_a_certificate_where_that_is_set() {
 }
 
 #[test]
+fn a_certificate_names_the_user() {
+    let authority = Authority::new();
+    let (own, plain) = (authority.certify("gateway"), local(free_port()));
+    let socket = std::env::temp_dir().join(format!("slotway-named-{}.sock", std::process::id()));
+    // Three doors side by side: TLS with a client's certificate, plain on loopback, a Unix socket.
+    let gateway = Gateway::before(Cluster::shared())
+        .setting("listen.tls_address", plain.to_string())
+        .setting("listen.unix_socket", &socket)
+        .setting("listen.tls_certificate_file", &own.certificate)
+        .setting("listen.tls_key_file", &own.key)
+        .setting("listen.tls_client_certificates", "optional")
+        .setting("listen.tls_client_ca_file", authority.certificate())
+        .setting("listen.tls_client_user", "CN")
+        .start();
+    let mut admin = gateway.client();
+    for rules in
+        ["app on >pw +@all ~app:*", "off >pw +@all ~*", "default reset on >default +@all ~* &*"]
+    {
+        assert_eq!(admin.call(&format!("ACL SETUSER {rules}")).text(), "OK");
+    }
+    let who = |identity: Option<&Identity>| {
+        let mut stream = connect(plain, &authority, identity);
+        stream.write_all(b"ACL WHOAMI\r\nQUIT\r\n").unwrap();
+        let mut reply = String::new();
+        // The gateway closes after QUIT.
+        let _ = stream.read_to_string(&mut reply);
+        reply
+    };
+    assert!(who(Some(&authority.certify("app"))).starts_with("$3\r\napp\r\n"));
+    // Nobody of that name, somebody who is off, and no certificate at all: these have to log in.
+    for identity in [Some(authority.certify("stranger")), Some(authority.certify("off")), None] {
+        assert!(who(identity.as_ref()).starts_with("-NOAUTH "));
+    }
+    // Who was named by a certificate has that user's rights and no others, and may log in as another.
+    let mut stream = connect(plain, &authority, Some(&authority.certify("app")));
+    let denied =
+        b"-NOPERM this user has no permissions to access one of the keys used as arguments\r\n";
+    exchange(&mut stream, b"GET app:1\r\n", b"$-1\r\n");
+    exchange(&mut stream, b"GET other\r\n", denied);
+    exchange(&mut stream, b"AUTH default default\r\nGET other\r\n", b"+OK\r\n$-1\r\n");
+    let by_socket = Command::new("redis-cli")
+        .args(["-s", text(&socket), "-a", "default", "--no-auth-warning", "PING"])
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&by_socket.stdout), "PONG\n");
+    wait_for("the login in the audit log", || gateway.errors().contains(r#""by":"certificate""#));
+}
+
+#[test]
 fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let authority = Authority::new();
     let own = authority.certify("gateway");
