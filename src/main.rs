@@ -55,6 +55,9 @@ struct Up {
     /// Keep the data in a temporary folder that is removed at the end.
     #[arg(long, conflicts_with = "dir")]
     ephemeral: bool,
+    /// Run cluster and gateway over TLS, by a certificate authority of their own: DIR/tls/ca.pem.
+    #[arg(long)]
+    tls: bool,
     /// The server program [default: redis-server or valkey-server on the PATH].
     #[arg(long, value_name = "PATH")]
     server: Option<PathBuf>,
@@ -181,6 +184,7 @@ impl Up {
             dir: self.dir,
             ephemeral: self.ephemeral,
             server: self.server,
+            tls: self.tls,
             ..launch::Options::default()
         }
     }

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test waits for conditions with a deadline")]
 
 use std::fs;
-use std::io::{Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -229,6 +229,64 @@ fn ctrl_c_ends_the_nodes_and_removes_a_temporary_folder() {
     }
     let left: Vec<_> = fs::read_dir(dir.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn cluster_and_gateway_speak_tls_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = Options { dir: Some(dir.path().join("cluster")), tls: true, ..small(3, 1) };
+    let tls = dir.path().join("cluster/tls");
+    let [listen, admin, node] = [free_ports(1), free_ports(1), options.base_port];
+    let mut command = Command::new(SLOTWAY);
+    command.args(["up", "--tls", "--listen", &format!("127.0.0.1:{listen}")]);
+    command.args(["--admin", &format!("127.0.0.1:{admin}"), "--base-port", &node.to_string()]);
+    command
+        .arg("--dir")
+        .arg(options.dir.as_ref().unwrap())
+        .args(options.server.iter().flat_map(|server| [Path::new("--server"), server.as_path()]));
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let output = child.stdout.take().unwrap();
+    let mut gateway = Slotway(child);
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line).unwrap();
+    assert_eq!(line, format!("slotway ready on 127.0.0.1:{listen}\n"));
+
+    let ask = |port: u16, how: &[&str], words: &[&str]| {
+        let place = |file: &&str| match file.strip_prefix('@') {
+            Some(file) => tls.join(file).into_os_string(),
+            None => file.into(),
+        };
+        let mut cli = Command::new("redis-cli");
+        cli.args(["-p", &port.to_string()]).args(how.iter().map(place)).args(words);
+        String::from_utf8(cli.output().unwrap().stdout).unwrap().trim_end().to_owned()
+    };
+    let plain: &[&str] = &[];
+    let believing = &["--tls", "--cacert", "@ca.pem"][..];
+    let known = &[believing, &["--cert", "@cert.pem", "--key", "@key.pem"]].concat();
+    for key in ["a", "b", "c"] {
+        assert_eq!(ask(listen, believing, &["SET", key, "value"]), "OK");
+    }
+    assert_eq!(ask(listen, believing, &["DBSIZE"]), "3");
+    assert_eq!(ask(node, known, &["PING"]), "PONG");
+    for (port, how) in [(listen, plain), (node, plain), (node, believing)] {
+        assert!(!ask(port, how, &["PING"]).contains("PONG"), "{port} {how:?}");
+    }
+    let mode = fs::metadata(tls.join("key.pem")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!tls.join("ca.key").exists());
+    kill_process(pid(gateway.0.id()), Signal::INT).unwrap();
+    assert_eq!(gateway.end().code(), Some(0));
+
+    // It is found again with the certificates that clients know, and is never spoken to in plain.
+    let authority = fs::read(tls.join("ca.pem")).unwrap();
+    let plain = Options { tls: false, ..options.clone() };
+    let error = LocalCluster::start(&plain, &|_| {}).unwrap_err().to_string();
+    assert!(error.contains("--tls), choose another --dir"), "{error}");
+    let steps = Steps::default();
+    let cluster = LocalCluster::start(&options, &|step| steps.note(step)).unwrap();
+    assert_eq!(steps.last(), "found, 6 started, 16384 slots, 3 of 3 in step");
+    assert_eq!(fs::read(tls.join("ca.pem")).unwrap(), authority);
+    drop(cluster);
 }
 
 #[test]

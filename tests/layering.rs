@@ -31,7 +31,7 @@ const ROOMS: &[(&str, &[&str])] = &[
         "runtime",
         &["acl", "admin", "backend", "cluster", "config", "metrics", "observe", "session", "tls"],
     ),
-    ("launch", &["backend", "config", "resp"]),
+    ("launch", &["backend", "config", "resp", "tls"]),
     ("doctor", &["backend", "cluster", "config", "resp"]),
 ];
 

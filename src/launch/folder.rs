@@ -17,6 +17,9 @@ use super::{Options, SLOTS};
 
 /// What stands in `node.conf` before the ports are known.
 const TEMPLATE: &str = include_str!("../../config/node.conf");
+/// What stands behind it when the nodes speak TLS; it goes for the same settings above. Paths are relative to the
+/// node's folder.
+const TLS: &str = include_str!("../../config/node-tls.conf");
 const MARKER: &str = "cluster.toml";
 const LOCK: &str = "lock";
 const TEMPORARY: &str = "slotway-up-";
@@ -34,6 +37,8 @@ pub struct Layout {
     pub replicas: u16,
     /// The first port.
     pub base_port: u16,
+    /// Whether the nodes speak TLS, and nothing else.
+    pub tls: bool,
 }
 
 impl Layout {
@@ -49,8 +54,9 @@ impl Layout {
 
     /// The flags that ask for this shape.
     pub(super) fn flags(self) -> String {
+        let tls = if self.tls { " --tls" } else { "" };
         format!(
-            "--masters {} --replicas {} --base-port {}",
+            "--masters {} --replicas {} --base-port {}{tls}",
             self.masters, self.replicas, self.base_port
         )
     }
@@ -64,7 +70,8 @@ impl fmt::Display for Layout {
         };
         let primaries = count(self.masters, "primary", "primaries");
         let replicas = count(self.replicas, "replica", "replicas");
-        write!(f, "{primaries} with {replicas} each, from port {}", self.base_port)
+        let tls = if self.tls { ", through TLS" } else { "" };
+        write!(f, "{primaries} with {replicas} each, from port {}{tls}", self.base_port)
     }
 }
 
@@ -78,10 +85,11 @@ struct Marker {
 
 impl Marker {
     fn write(self) -> String {
-        let Self { formed, layout: Layout { masters, replicas, base_port } } = self;
+        let Self { formed, layout: Layout { masters, replicas, base_port, tls } } = self;
         format!(
             "# Written by `slotway up`: the cluster in this folder.\n\
-             formed = {formed}\nmasters = {masters}\nreplicas = {replicas}\nbase_port = {base_port}\n"
+             formed = {formed}\nmasters = {masters}\nreplicas = {replicas}\nbase_port = {base_port}\n\
+             tls = {tls}\n"
         )
     }
 
@@ -93,6 +101,8 @@ impl Marker {
             masters: number("masters")?,
             replicas: number("replicas")?,
             base_port: number("base_port")?,
+            // Folders of earlier versions do not say so.
+            tls: value("tls").is_some_and(|tls| tls.as_bool() == Some(true)),
         };
         Some(Self { formed: value("formed")?.as_bool()?, layout })
     }
@@ -156,7 +166,12 @@ impl Folder {
         for port in self.layout.ports() {
             let folder = self.node(port);
             std::fs::create_dir_all(&folder)
-                .and_then(|()| std::fs::write(folder.join("node.conf"), render(port, node_timeout)))
+                .and_then(|()| {
+                    std::fs::write(
+                        folder.join("node.conf"),
+                        render(port, node_timeout, self.layout.tls),
+                    )
+                })
                 .and_then(|()| put_aside_long_log(&folder))
                 .map_err(LaunchError::system(format_args!("prepare {}", folder.display())))?;
         }
@@ -307,14 +322,15 @@ fn lock(dir: &Path) -> Result<File, LaunchError> {
     Ok(file)
 }
 
-fn render(port: u16, node_timeout: Duration) -> String {
+fn render(port: u16, node_timeout: Duration, tls: bool) -> String {
     let bus_port = port.saturating_add(super::BUS_OFFSET);
     let head = "# Written by `slotway up` at every start; changes made here do not last.\n\n";
     let text = TEMPLATE
         .replace("{port}", &port.to_string())
         .replace("{bus_port}", &bus_port.to_string())
         .replace("{node_timeout}", &node_timeout.as_millis().to_string());
-    format!("{head}{text}")
+    let tls = if tls { TLS.replace("{port}", &port.to_string()) } else { String::new() };
+    format!("{head}{text}{tls}")
 }
 
 fn put_aside_long_log(node: &Path) -> io::Result<()> {
@@ -370,8 +386,10 @@ mod tests {
     #[test]
     fn reads_the_marker_that_it_wrote() {
         for formed in [false, true] {
-            let marker =
-                Marker { formed, layout: Layout { masters: 3, replicas: 1, base_port: 7000 } };
+            let marker = Marker {
+                formed,
+                layout: Layout { masters: 3, replicas: 1, base_port: 7000, tls: formed },
+            };
             assert_eq!(Marker::read(&marker.write()), Some(marker));
         }
         for broken in [
@@ -410,7 +428,7 @@ mod tests {
 
     #[test]
     fn fills_in_every_name_of_the_template() {
-        let text = render(7003, Duration::from_millis(1500));
+        let text = render(7003, Duration::from_millis(1500), false);
         for line in
             ["port 7003", "cluster-port 17003", "cluster-node-timeout 1500", "bind 127.0.0.1"]
         {

@@ -8,6 +8,7 @@ use super::folder::Layout;
 use super::link::{Link, Silence};
 use super::nodes::Nodes;
 use super::{Progress, SLOTS, now, pause};
+use crate::tls::Connector;
 
 /// A start that makes no progress for so long has failed.
 const STALLED: Duration = Duration::from_secs(60);
@@ -18,6 +19,7 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(super) struct Formation<'a> {
     pub(super) layout: Layout,
     pub(super) folder: &'a Path,
+    pub(super) tls: Option<&'a Connector>,
     pub(super) nodes: &'a Nodes,
     pub(super) progress: &'a dyn Fn(Progress<'_>),
     pub(super) interrupted: &'a dyn Fn() -> bool,
@@ -103,7 +105,7 @@ impl Formation<'_> {
     }
 
     fn links(&self) -> Vec<Link> {
-        self.layout.ports().map(Link::new).collect()
+        self.layout.ports().map(|port| Link::new(port, self.tls.cloned())).collect()
     }
 
     fn await_answers(&self, links: &mut [Link]) -> Result<(), LaunchError> {

@@ -1,11 +1,12 @@
 //! Questions to one node, in the servers' own protocol, so that no `redis-cli` is needed.
 
-use std::io::{self, Read as _, Write as _};
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use crate::resp::write;
 use crate::resp::{ReplyScanner, Value};
+use crate::tls::Connector;
 
 /// A node of this machine that says nothing for so long is busy with something else.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -24,12 +25,17 @@ pub(super) enum Silence {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) port: u16,
-    stream: Option<TcpStream>,
+    tls: Option<Connector>,
+    stream: Option<Box<dyn Stream>>,
 }
 
+trait Stream: io::Read + io::Write + std::fmt::Debug {}
+
+impl<S: io::Read + io::Write + std::fmt::Debug> Stream for S {}
+
 impl Link {
-    pub(super) fn new(port: u16) -> Self {
-        Self { port, stream: None }
+    pub(super) fn new(port: u16, tls: Option<Connector>) -> Self {
+        Self { port, tls, stream: None }
     }
 
     /// Asks, and returns the answer as text.
@@ -51,7 +57,7 @@ impl Link {
     fn exchange(&mut self, words: &[&str]) -> io::Result<Vec<u8>> {
         let stream = match &mut self.stream {
             Some(stream) => stream,
-            none => none.insert(dial(self.port)?),
+            none => none.insert(dial(self.port, self.tls.as_ref())?),
         };
         let mut request = Vec::new();
         write::command(&mut request, words);
@@ -74,11 +80,14 @@ impl Link {
     }
 }
 
-fn dial(port: u16) -> io::Result<TcpStream> {
+fn dial(port: u16, tls: Option<&Connector>) -> io::Result<Box<dyn Stream>> {
     let stream =
         TcpStream::connect_timeout(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(match tls {
+        None => Box::new(stream),
+        Some(tls) => Box::new(tls.connect_blocking("127.0.0.1", stream)?),
+    })
 }

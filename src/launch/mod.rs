@@ -5,6 +5,7 @@
 //!   Server        which program, and is it new enough            server.rs
 //!   Folder        whose folder, which shape, what is in it       folder.rs
 //!   ports         free, or who has them                          ports.rs
+//!   Certificates  made once, if nodes and gateway speak TLS      authority.rs
 //!   Nodes         the processes, and the thread that keeps them  nodes.rs
 //!   Formation     slots, introductions, replicas, in step        form.rs, link.rs
 //! ```
@@ -18,6 +19,7 @@
 //! cluster cannot be found again; it renders its own configuration instead of a template; and before it
 //! starts, it kills whatever process a stale pid file names.
 
+mod authority;
 mod error;
 mod folder;
 mod form;
@@ -31,6 +33,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+pub use authority::Certificates;
 pub use error::LaunchError;
 pub use folder::Layout;
 pub use nodes::exec_node;
@@ -41,6 +44,8 @@ use folder::Folder;
 use form::Formation;
 use nodes::{Nodes, Recipe};
 use server::Server;
+
+use crate::tls::Connector;
 
 /// Slots of a cluster.
 pub const SLOTS: u16 = 16384;
@@ -71,6 +76,8 @@ pub struct Options {
     /// A program whose subcommand `node-exec` calls [`exec_node`]. Without one, the nodes are stopped
     /// when the [`LocalCluster`] is dropped, but outlive a process that is killed.
     pub launcher: Option<PathBuf>,
+    /// Nodes and gateway speak TLS, by certificates made at the first start.
+    pub tls: bool,
     /// How long a node may be silent before a replica takes its place.
     pub node_timeout: Duration,
 }
@@ -85,6 +92,7 @@ impl Default for Options {
             ephemeral: false,
             server: None,
             launcher: None,
+            tls: false,
             node_timeout: Duration::from_secs(5),
         }
     }
@@ -111,7 +119,8 @@ impl Options {
         if u32::from(self.base_port) > highest {
             return Err(LaunchError::PortRange { base: self.base_port, nodes, highest });
         }
-        Ok(Layout { masters: self.masters, replicas: self.replicas, base_port: self.base_port })
+        let Self { masters, replicas, base_port, tls, .. } = *self;
+        Ok(Layout { masters, replicas, base_port, tls })
     }
 }
 
@@ -166,6 +175,7 @@ pub struct LocalCluster {
     // The order matters: the nodes end before their folder goes.
     nodes: Nodes,
     folder: Folder,
+    tls: Option<(Certificates, Connector)>,
 }
 
 impl LocalCluster {
@@ -191,11 +201,12 @@ impl LocalCluster {
         progress(Progress::Folder { path: folder.path(), layout, found: folder.formed() });
         free_ports(&folder, layout)?;
         folder.prepare(options.node_timeout)?;
+        let tls = if layout.tls { certify(&folder)? } else { None };
 
         let places = layout.ports().map(|port| (port, folder.node(port)));
         let recipe = Recipe { server: server.path, launcher: options.launcher.clone() };
         let nodes = Nodes::new(recipe, places)?;
-        let mut cluster = Self { layout, nodes, folder };
+        let mut cluster = Self { layout, nodes, folder, tls };
         for (index, port) in layout.ports().enumerate() {
             let pid = cluster.start_node(index)?;
             progress(Progress::Started { port, pid });
@@ -220,6 +231,12 @@ impl LocalCluster {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The files by which nodes and gateway believe each other, if they speak TLS.
+    #[must_use]
+    pub fn certificates(&self) -> Option<&Certificates> {
+        self.tls.as_ref().map(|(certificates, _)| certificates)
     }
 
     /// The process of a node that runs.
@@ -268,7 +285,8 @@ impl LocalCluster {
         interrupted: &'a dyn Fn() -> bool,
     ) -> Formation<'a> {
         let (layout, folder, nodes) = (self.layout, self.folder.path(), &self.nodes);
-        Formation { layout, folder, nodes, progress, interrupted }
+        let tls = self.tls.as_ref().map(|(_, connector)| connector);
+        Formation { layout, folder, tls, nodes, progress, interrupted }
     }
 }
 
@@ -276,6 +294,14 @@ impl Drop for LocalCluster {
     fn drop(&mut self) {
         self.nodes.stop(!self.folder.is_temporary());
     }
+}
+
+fn certify(folder: &Folder) -> Result<Option<(Certificates, Connector)>, LaunchError> {
+    let certificates = Certificates::of(folder.path())?;
+    let connector = certificates.connector().map_err(|error| {
+        LaunchError::system("use the certificates of the cluster")(std::io::Error::other(error))
+    })?;
+    Ok(connector.map(|connector| (certificates, connector)))
 }
 
 /// Makes sure that every port is free. A node that an earlier, killed run left behind is on its way out

@@ -57,6 +57,12 @@ fn point_at(cluster: &LocalCluster, settings: &mut Settings) {
     nodes.password = Secret::default();
     nodes.password_file.clear();
     nodes.address_map.clear();
+    nodes.tls = false;
+    if let Some(certificates) = cluster.certificates() {
+        certificates.point_at_nodes(nodes);
+        certificates.show_to_clients(&mut settings.listen);
+        tracing::info!(authority = %certificates.authority().display(), "clients believe the gateway by this file");
+    }
 }
 
 /// The gateway's own ports are looked at before the cluster takes its time to start.

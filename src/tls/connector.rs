@@ -13,7 +13,8 @@ use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
 use tokio_rustls::rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme, StreamOwned,
 };
 
 use crate::config::Cluster;
@@ -22,6 +23,8 @@ use super::{File, TlsError, provider, refused};
 
 /// An encrypted connection to a node.
 pub type NodeStream = TlsStream<TcpStream>;
+/// The same, for a thread that may wait.
+pub type BlockingNodeStream = StreamOwned<ClientConnection, std::net::TcpStream>;
 
 /// Whom the gateway believes to be a node, and how it shows itself to nodes.
 #[derive(Clone)]
@@ -70,11 +73,30 @@ impl Connector {
     /// # Errors
     /// The node is not believed, does not believe the gateway, or does not speak TLS.
     pub async fn connect(&self, host: &str, stream: TcpStream) -> io::Result<NodeStream> {
-        let name = match &self.name {
-            Some(name) => name.clone(),
-            None => named(host)?,
-        };
+        let name = self.name_of(host)?;
         TlsConnector::from(self.config.clone()).connect(name, stream).await
+    }
+}
+
+impl Connector {
+    /// The same for a thread that may wait; the handshake comes with the first bytes.
+    ///
+    /// # Errors
+    /// The library cannot make a connection.
+    pub fn connect_blocking(
+        &self,
+        host: &str,
+        stream: std::net::TcpStream,
+    ) -> io::Result<BlockingNodeStream> {
+        let connection = ClientConnection::new(self.config.clone(), self.name_of(host)?);
+        Ok(StreamOwned::new(connection.map_err(io::Error::other)?, stream))
+    }
+
+    fn name_of(&self, host: &str) -> io::Result<ServerName<'static>> {
+        match &self.name {
+            Some(name) => Ok(name.clone()),
+            None => named(host),
+        }
     }
 }
 

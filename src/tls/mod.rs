@@ -13,7 +13,7 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::{self, RootCertStore};
 
 pub use acceptor::{Acceptor, ServerConnection, common_name};
-pub use connector::{Connector, NodeStream};
+pub use connector::{BlockingNodeStream, Connector, NodeStream};
 
 /// Why certificates or keys cannot be used: the setting that names them, and what is wrong.
 #[derive(Debug, thiserror::Error)]
