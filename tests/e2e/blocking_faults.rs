@@ -112,6 +112,8 @@ fn a_long_wait_may_still_go_to_another_node() {
     let acts = vec![Act::SayLate(2 * LATE, demoted.into()), Act::say(element)];
     fake.once(0, "BLPOP", acts);
     assert_eq!(gateway.client().call("BLPOP a 60").bytes(), element.as_bytes());
+    let connections = fake.seen(0, "CLIENT ID");
+    assert_eq!(connections, 2, "a node that is demoted closes those on which somebody waits");
 }
 
 #[test]

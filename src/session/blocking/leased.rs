@@ -171,9 +171,11 @@ fn heard(waiting: &Waiting, held: Held, reply: &[u8]) -> Try {
     let detour = pool.detour(&held.lease, reply);
     let demoted = reply.starts_with(FORCED_AWAKE);
     if demoted {
+        // The node closes the connection now.
         pool.look_again(held.lease.address());
+    } else {
+        held.give_back(pool);
     }
-    held.give_back(pool);
     // The slot is on its way to another node, and each key may stand on either side: alone it can be found.
     let migrating = matches!(detour, Some(Detour::Ask(_))) || reply.starts_with(b"-TRYAGAIN ");
     match detour {
