@@ -40,7 +40,7 @@ pub(crate) enum Compare {
     Exact,
     /// The elements of the outermost aggregate in any order.
     AnyOrder,
-    /// Integers at most two apart.
+    /// Integers no further apart than seconds may pass between two servers on a busy machine.
     Near,
     /// Equal but for the values of integers that are not negative.
     AnyNumbers,
@@ -65,7 +65,7 @@ pub(crate) const DIFFERENCES: &[(&str, &str, Compare, &str)] = &[
     ("XINFO STREAM K FULL", "", Compare::AnyNumbers, "idle times"),
     ("OBJECT IDLETIME", "", Compare::AnyNumbers, "seconds since the last use"),
     ("MEMORY USAGE", "", Compare::AnyNumbers, "a node of a cluster keeps a list of keys per slot"),
-    ("TTL", "", Compare::Near, "a second may end between the two"),
+    ("TTL", "", Compare::Near, "seconds pass"),
     ("PTTL", "", Compare::AnyNumbers, "milliseconds pass"),
     ("DUMP", "stream", Compare::AnyValues, "a consumer's last use is part of the value"),
 ];

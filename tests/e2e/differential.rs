@@ -8,7 +8,7 @@ use crate::corpus::{
     Compare, DIFFERENCES, FIXTURES, KEYED, KEYLESS, ONE_SLOT, ONE_SLOT_FIXTURE, ONE_SLOT_PROBES,
     PROBES, SPLIT, SPLIT_FIXTURE, SPLIT_PROBES,
 };
-use crate::harness::{Client, Cluster, Gateway, Reply, Server, request};
+use crate::harness::{Client, Cluster, Gateway, PATIENCE, Reply, Server, request};
 
 /// Requests that belong together: what prepares a call, the call, and what looks at its effect.
 struct Case {
@@ -297,7 +297,7 @@ fn alike(expected: &Reply, found: &Reply, compare: Compare) -> bool {
     match compare {
         Compare::Exact => false,
         Compare::Near => numbers().is_some_and(|(expected, found)| {
-            expected >= 0 && found >= 0 && expected.abs_diff(found) <= 2
+            expected >= 0 && found >= 0 && expected.abs_diff(found) <= PATIENCE.as_secs()
         }),
         Compare::AnyOrder => {
             expected_items.sort();
