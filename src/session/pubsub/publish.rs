@@ -22,12 +22,15 @@ pub(in crate::session) enum Destination {
 }
 
 /// One message for a channel.
+#[derive(Debug)]
 pub(in crate::session) struct Publication {
     kind: Kind,
     carrier: Kind,
     channel: Box<[u8]>,
     /// Who listened when it was sent. Whoever came later may have missed it, and is not counted.
     audience: Audience,
+    /// It is sent to a node that does not carry the channel for this gateway.
+    indirect: bool,
 }
 
 impl Publication {
@@ -40,7 +43,14 @@ impl Publication {
             carrier: rooms.carrier(kind, channel),
             channel: channel.into(),
             audience: rooms.audience(kind, channel),
+            indirect: false,
         }
+    }
+
+    /// It was collected before and is sent now; `direct`: to the node that carries the channel.
+    pub(in crate::session) fn is_sent(&mut self, rooms: &Rooms, direct: bool) {
+        self.audience = rooms.audience(self.kind, &self.channel);
+        self.indirect = !direct;
     }
 
     pub(in crate::session) fn destination(&self) -> Destination {
@@ -71,6 +81,7 @@ impl Publication {
     /// Writes the node's reply as it looks when the gateway's clients are counted, and not its own subscriptions.
     pub(in crate::session) fn correct(&self, reply: &[u8], out: &mut Vec<u8>) {
         match integer(reply) {
+            Some(count) if self.indirect => write::integer(out, count + self.audience.listeners),
             Some(count) => write::integer(out, self.audience.reached(count)),
             None => out.extend_from_slice(reply),
         }

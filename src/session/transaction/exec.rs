@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::backend::{ABORTED, Asker, Ticket};
 use crate::resp::{Protocol, elements, write};
 
+use super::super::pubsub::{Destination, Publication};
 use super::super::scripts;
 use super::super::steps::Inbox;
 use super::super::worker::Worker;
@@ -45,6 +46,7 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Done {
     turns: Vec<Turn>,
+    messages: Vec<Publication>,
     /// By the blocks' numbers.
     replies: Vec<BlockReply>,
 }
@@ -83,7 +85,7 @@ impl Done {
         let parts = self.replies.iter();
         let parts = parts.map(|part| Some(elements(&part.array)?.skip(part.skipped)));
         let mut parts: Vec<_> = parts.collect::<Option<_>>().ok_or(Stop::Unexpected)?;
-        assemble(&self.turns, &mut parts, here).ok_or(Stop::Unexpected)
+        assemble(&self.turns, &self.messages, &mut parts, here).ok_or(Stop::Unexpected)
     }
 }
 
@@ -91,10 +93,11 @@ impl Done {
 pub(super) async fn run(
     worker: &Rc<Worker>,
     protocol: Protocol,
-    queue: Queue,
+    mut queue: Queue,
     watches: Vec<Watch>,
 ) -> Result<Done, Stop> {
     let mut execution = Execution { worker, protocol, ran: 0 };
+    let mut messages = queue.take_messages();
     let (mut blocks, turns) = queue.into_parts();
     for block in &mut blocks {
         bring_scripts(worker, block).await;
@@ -103,8 +106,29 @@ pub(super) async fn run(
         let of_watch = |block: &&mut Block| block.slot() == Some(watch.slot());
         blocks.iter_mut().filter(of_watch).for_each(|block| block.precede(&watch.question()));
     }
+    count_listeners(worker, &blocks, &turns, &mut messages);
     let replies = execution.run(&blocks, watches).await?;
-    Ok(Done { turns, replies })
+    Ok(Done { turns, messages, replies })
+}
+
+/// Messages are on their way: who listens now is counted.
+fn count_listeners(
+    worker: &Rc<Worker>,
+    blocks: &[Block],
+    turns: &[Turn],
+    messages: &mut [Publication],
+) {
+    for turn in turns {
+        let Turn::Message(block, message) = *turn else { continue };
+        let slot = blocks.get(block as usize).and_then(Block::slot);
+        if let Some(message) = messages.get_mut(message as usize) {
+            let direct = match message.destination() {
+                Destination::Home => slot.is_none_or(|slot| worker.pool.is_home(slot)),
+                Destination::Slot(_) => true,
+            };
+            message.is_sent(&worker.rooms, direct);
+        }
+    }
 }
 
 /// A node may have forgotten a script, and NOSCRIPT in EXEC's array cannot be repaired.

@@ -1,10 +1,11 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
-//! Between MULTI and EXEC nothing is sent: commands are checked and collected here, so DISCARD costs nothing and a
+//! Between MULTI and EXEC nothing is sent: commands are checked and kept ([`collect`]), so DISCARD costs nothing and a
 //! transaction needs no connection of its own. EXEC sends them as one uninterrupted block on the connection that
 //! all sessions share. What takes more than that (several slots, watched keys) is [`mod@exec`]'s; what the gateway
 //! answers itself is put between by [`splice`].
 
+mod collect;
 mod exec;
 mod queue;
 mod rules;
@@ -16,25 +17,21 @@ use std::rc::Rc;
 use tokio::task::spawn_local;
 
 use crate::cluster::Slot;
-use crate::command::{
-    Availability, Class, CommandError, CommandSpec, Cross, InMulti, KeyError, Retry,
-};
+use crate::command::{Availability, Class, CommandError, CommandSpec, Cross, InMulti};
 use crate::config::Transactions;
-use crate::metrics::{Family, Limit};
+use crate::metrics::Family;
 use crate::resp::{Request, write};
 
 use super::conversation::{Conversation, Flow};
 use super::family::family;
+use super::local;
 use super::places::About;
-use super::scripts::Digest;
-use super::{local, scripts};
 
-use queue::{Entry, Keys, Queue, Reach};
+use collect::{collect, collect_here, limit};
+use queue::{Queue, Reach};
 use splice::Running;
 use watch::Watching;
 
-/// Commands of one transaction that the gateway answers: it does so in one turn, while others wait.
-const MOST_HERE: usize = 10_000;
 const TOO_LARGE: &str =
     "ERR the transaction is larger than the gateway allows (limits.request_bytes)";
 const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
@@ -204,101 +201,6 @@ fn nested(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     conversation.fail(family(spec), text)
 }
 
-/// Collects a command for a node.
-fn collect(conversation: &mut Conversation, spec: &CommandSpec, request: &Request<'_>) -> Flow {
-    let keys = match keys(conversation, spec, request) {
-        Ok(keys) => keys,
-        Err(text) => return conversation.reject(spec, text),
-    };
-    let entry = Entry {
-        keys,
-        reads: spec.retry_for(request) == Retry::Read,
-        script: spec.class == Class::Script,
-        digest: script(conversation, spec, request),
-        frame: request.frame(),
-    };
-    let most = limit(conversation);
-    let State::Open(queue) = &mut conversation.transaction.state else {
-        return queued(conversation, spec);
-    };
-    if !queue.admits(entry) {
-        return conversation.reject(spec, CROSSSLOT);
-    }
-    if queue.size_with(request.frame()) > most {
-        conversation.worker.metrics.limit_reached(Limit::Transaction);
-        return conversation.reject(spec, TOO_LARGE);
-    }
-    queue.push(entry);
-    if spec.class == Class::PubSub {
-        queue.publishes();
-    }
-    queued(conversation, spec)
-}
-
-/// Remembers a script that the command brings; answers the one that it only names.
-fn script(
-    conversation: &Conversation,
-    spec: &CommandSpec,
-    request: &Request<'_>,
-) -> Option<Digest> {
-    let text = request.arg(1).filter(|_| spec.class == Class::Script)?;
-    if spec.name.starts_with("EVALSHA") {
-        return scripts::digest(text);
-    }
-    if spec.name.starts_with("EVAL") {
-        conversation.worker.scripts.seen(text);
-    }
-    None
-}
-
-/// Collects a command that the gateway answers.
-fn collect_here(
-    conversation: &mut Conversation,
-    spec: &CommandSpec,
-    request: &Request<'_>,
-) -> Flow {
-    let most = limit(conversation);
-    if let State::Open(queue) = &mut conversation.transaction.state {
-        if queue.size_with(request.frame()) > most || queue.here() >= MOST_HERE {
-            conversation.worker.metrics.limit_reached(Limit::Transaction);
-            return conversation.reject(spec, TOO_LARGE);
-        }
-        queue.push_here(request.frame());
-    }
-    queued(conversation, spec)
-}
-
-/// A transaction is sent as one request. Its length has to fit into 32 bits, and some room is left for what goes
-/// round the commands.
-fn limit(conversation: &Conversation) -> usize {
-    conversation.worker.limits().request_bytes.min(u32::MAX as usize / 2)
-}
-
-/// The request's keys, if it has any. An error: they stand in several slots, or nobody here can tell where.
-fn keys<'a>(
-    conversation: &Conversation,
-    spec: &CommandSpec,
-    request: &Request<'a>,
-) -> Result<Option<Keys<'a>>, String> {
-    let positions = &mut *conversation.worker.positions.borrow_mut();
-    match spec.keys.positions(request, positions) {
-        Ok(()) => {}
-        Err(KeyError::Unknown) => return Err(conversation.dialect().not_in_a_transaction(spec)),
-        // Any node gives the server's own error, at its place in EXEC's array.
-        Err(KeyError::Count) => return Ok(None),
-    }
-    let mut all = positions.iter().filter_map(|&at| request.arg(at as usize));
-    let Some(first) = all.next() else { return Ok(None) };
-    let mut keys = Keys { slot: Slot::of(first), first, several: false };
-    for key in all {
-        if Slot::of(key) != keys.slot {
-            return Err(CROSSSLOT.to_owned());
-        }
-        keys.several |= key != first;
-    }
-    Ok(Some(keys))
-}
-
 fn ok(conversation: &Conversation, spec: &CommandSpec) -> Flow {
     conversation.answer(family(spec), |out| write::simple(out, "OK"))
 }
@@ -311,10 +213,8 @@ fn exec(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     match &conversation.transaction.state {
         State::Open(queue) => match (queue.only_block(), &conversation.transaction.watching) {
             (Some(block), None) => {
-                let unsettled = conversation.replies.unsettled() > 0;
                 let is_delicate = |slot| conversation.replies.is_delicate(slot);
-                let must_wait =
-                    (queue.is_publishing() && unsettled) || block.slot().is_some_and(is_delicate);
+                let must_wait = block.slot().is_some_and(is_delicate);
                 if must_wait { Flow::Wait } else { send(conversation, spec) }
             }
             (_, None) if queue.is_empty() => {

@@ -8,6 +8,7 @@ use crate::backend::Terms;
 use crate::cluster::Slot;
 use crate::resp::{Protocol, write};
 
+use super::super::pubsub::Publication;
 use super::super::scripts::Digest;
 
 const MULTI: &[u8] = b"*1\r\n$5\r\nMULTI\r\n";
@@ -57,6 +58,8 @@ pub(super) struct Entry<'a> {
 pub(super) enum Turn {
     /// The block of this number.
     Block(u32),
+    /// The same: it publishes the message of this number, and its reply counts clients.
+    Message(u32, u32),
     /// The gateway.
     Here,
 }
@@ -71,6 +74,7 @@ pub(super) struct Block {
     commands: u32,
     reads: bool,
     script: bool,
+    publishes: bool,
     /// The first key, and whether there are others.
     key: Option<Box<[u8]>>,
     several: bool,
@@ -91,8 +95,8 @@ pub(super) struct Queue {
     turns: Vec<Turn>,
     /// Commands that the gateway answers.
     here: Vec<Bytes>,
-    /// A message is published: whoever it wakes must find what this client wrote before.
-    publishes: bool,
+    /// Messages that are published: whoever they wake must find what this client wrote before.
+    messages: Vec<Publication>,
     /// Bytes that it takes up.
     size: usize,
 }
@@ -111,6 +115,7 @@ impl Block {
             commands: 0,
             reads: true,
             script: false,
+            publishes: false,
             key: None,
             several: false,
             digests: Vec::new(),
@@ -195,10 +200,10 @@ impl Block {
         self.leading + self.commands + 1
     }
 
-    /// How it is sent.
+    /// How it is sent: where no key says to which node, messages go where all others go.
     pub(super) fn terms(&self, protocol: Protocol) -> Terms {
         let (before, repeatable) = (self.before(), self.reads);
-        Terms { before, repeatable, ..Terms::new(self.slot(), protocol) }
+        Terms { before, repeatable, home: self.publishes, ..Terms::new(self.slot(), protocol) }
     }
 }
 
@@ -211,7 +216,7 @@ impl Queue {
             numbers: HashMap::default(),
             turns: Vec::new(),
             here: Vec::new(),
-            publishes: false,
+            messages: Vec::new(),
             size: 0,
         };
         for slot in watched {
@@ -258,13 +263,16 @@ impl Queue {
         self.here.len()
     }
 
-    /// From now on EXEC waits for what its client sent before.
-    pub(super) fn publishes(&mut self) {
-        self.publishes = true;
-    }
-
-    pub(super) fn is_publishing(&self) -> bool {
-        self.publishes
+    /// Adds a command for a node that publishes this message.
+    pub(super) fn publish(&mut self, entry: Entry<'_>, message: Publication) {
+        self.push(entry);
+        if let Some(Turn::Block(block)) = self.turns.pop() {
+            self.turns.push(Turn::Message(block, self.messages.len() as u32));
+            self.messages.push(message);
+            if let Some(block) = self.blocks.get_mut(block as usize) {
+                block.publishes = true;
+            }
+        }
     }
 
     /// Bytes that it would take up with this command.
@@ -279,9 +287,13 @@ impl Queue {
     /// The one block, when there is nothing else to do.
     pub(super) fn only_block(&self) -> Option<&Block> {
         match self.blocks.as_slice() {
-            [block] if self.here.is_empty() && block.digests.is_empty() => Some(block),
+            [block] if self.is_plain() && block.digests.is_empty() => Some(block),
             _ => None,
         }
+    }
+
+    fn is_plain(&self) -> bool {
+        self.here.is_empty() && self.messages.is_empty()
     }
 
     /// The same, taken out.
@@ -296,6 +308,11 @@ impl Queue {
 
     pub(super) fn take_here(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.here)
+    }
+
+    /// Messages that are published, each with the number of its block.
+    pub(super) fn take_messages(&mut self) -> Vec<Publication> {
+        std::mem::take(&mut self.messages)
     }
 
     /// The blocks, and who answers each command.
@@ -331,6 +348,7 @@ impl Queue {
 /// block's array, `here` the gateway's own replies. `None`: there are fewer than commands.
 pub(super) fn assemble<'a>(
     turns: &[Turn],
+    messages: &[Publication],
     blocks: &mut [impl Iterator<Item = &'a [u8]>],
     here: &[Vec<u8>],
 ) -> Option<Vec<u8>> {
@@ -340,6 +358,11 @@ pub(super) fn assemble<'a>(
     for turn in turns {
         let element = match turn {
             Turn::Block(number) => blocks.get_mut(*number as usize)?.next()?,
+            Turn::Message(number, message) => {
+                let count = blocks.get_mut(*number as usize)?.next()?;
+                messages.get(*message as usize)?.correct(count, &mut reply);
+                continue;
+            }
             Turn::Here => here.next()?,
         };
         reply.extend_from_slice(element);
@@ -496,9 +519,9 @@ mod tests {
         let here = [b"+PONG\r\n".to_vec()];
         let parts: [&[&[u8]]; 2] = [&[b":1\r\n"], &[b"$1\r\na\r\n", b"*0\r\n"]];
         let elements = || parts.map(|part| part.iter().copied());
-        let reply = assemble(&turns, &mut elements(), &here).unwrap();
+        let reply = assemble(&turns, &[], &mut elements(), &here).unwrap();
         assert_eq!(reply, b"*4\r\n$1\r\na\r\n+PONG\r\n:1\r\n*0\r\n");
-        assert_eq!(assemble(&[Turn::Block(0); 2], &mut elements(), &here), None);
-        assert_eq!(assemble(&[Turn::Block(2)], &mut elements(), &here), None);
+        assert_eq!(assemble(&[Turn::Block(0); 2], &[], &mut elements(), &here), None);
+        assert_eq!(assemble(&[Turn::Block(2)], &[], &mut elements(), &here), None);
     }
 }
