@@ -32,6 +32,7 @@ mod info;
 mod learned;
 mod limits;
 mod load;
+mod mixed;
 mod moves;
 mod nonsense;
 mod order;

@@ -68,11 +68,14 @@ pub(super) fn before(conversation: &mut Conversation, spec: &CommandSpec) -> Opt
         return None;
     }
     let text = format!(
-        "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+        "Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
          this context",
         spec.wire_name()
     );
-    Some(conversation.fail(family(spec), text))
+    Some(match &*spec.name {
+        "EXEC" => conversation.reject(spec, text),
+        _ => conversation.fail(family(spec), format!("ERR {text}")),
+    })
 }
 
 /// Whether a client that speaks RESP2 may send this while it is subscribed.
