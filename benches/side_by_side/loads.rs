@@ -13,6 +13,12 @@ pub(crate) enum Verb {
     Set,
     /// DEL of keys that are not there, so that every run finds the same.
     Delete,
+    /// MULTI, a SET of each key, EXEC.
+    Transaction,
+    /// EVALSHA that reads a key.
+    Script,
+    /// XADD to a short stream.
+    Append,
 }
 
 /// Where the keys live, which decides who can be compared.
@@ -107,12 +113,52 @@ pub(crate) const LOADS: &[Load] = &[
     Load { name: "mget-100", keys: 100, placements: &[Spread], ..PLAIN },
     Load { name: "mset-100", keys: 100, verb: Verb::Set, placements: &[Spread], ..PLAIN },
     Load { name: "del-100", keys: 100, verb: Verb::Delete, placements: &[Spread], ..PLAIN },
+    Load { name: "tx-5", keys: 5, verb: Verb::Transaction, placements: &[One], ..PLAIN },
+    Load { name: "evalsha", verb: Verb::Script, placements: &[One], ..PLAIN },
+    Load { name: "xadd", verb: Verb::Append, placements: &[One], ..PLAIN },
+];
+
+/// Loads that take several kinds of client, on keys of one primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Talk {
+    /// BLPOP, and RPUSH of another client that ends the wait.
+    WakeUps,
+    /// PUBLISH to many who listen; each message that is delivered counts.
+    FanOut,
+    /// Transactions at a steady rate.
+    Steady { watch: bool },
+}
+
+/// Their names.
+pub(crate) const TALKS: &[(&str, Talk)] = &[
+    ("wake-ups", Talk::WakeUps),
+    ("fan-100", Talk::FanOut),
+    ("tx-3000", Talk::Steady { watch: false }),
+    ("watch-3000", Talk::Steady { watch: true }),
 ];
 
 /// Every load's name and what it is, in the order of the report.
 pub(crate) fn described() -> impl Iterator<Item = (&'static str, String)> {
     let driven = LOADS.iter().map(|load| (load.name, load.description()));
-    driven.chain(IDLE.iter().map(|(name, opening)| (*name, opening.description().to_owned())))
+    let talks = TALKS.iter().map(|(name, talk)| (*name, talk.description().to_owned()));
+    let idle = IDLE.iter().map(|(name, opening)| (*name, opening.description().to_owned()));
+    driven.chain(talks).chain(idle)
+}
+
+impl Talk {
+    /// What it is, in words.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::WakeUps => {
+                "BLPOP of 50 clients, each woken by an RPUSH of another; for each wake-up"
+            }
+            Self::FanOut => "PUBLISH of 64 B to 100 subscribers; for each message delivered",
+            Self::Steady { watch: false } => {
+                "MULTI, SET, GET, EXEC of 50 clients, 3,000 in a second"
+            }
+            Self::Steady { watch: true } => "the same behind WATCH of another key",
+        }
+    }
 }
 
 impl Opening {
@@ -134,6 +180,9 @@ impl Load {
             (Verb::Get, keys) => format!("MGET of {keys} keys"),
             (Verb::Set, keys) => format!("MSET of {keys} keys"),
             (Verb::Delete, keys) => format!("DEL of {keys} absent keys"),
+            (Verb::Transaction, keys) => format!("MULTI, {keys} times SET, EXEC"),
+            (Verb::Script, _) => "EVALSHA that reads a key".to_owned(),
+            (Verb::Append, _) => "XADD to a short stream".to_owned(),
         };
         let size = match self.value_bytes {
             bytes if bytes >= 1 << 20 => format!("{} MiB", bytes >> 20),

@@ -4,7 +4,7 @@
 //! options          what to measure
 //! nodes, peers     a real cluster, and a proxy of each kind before it
 //! loads, exchange  what is sent, and what must come back
-//! generator, idle  one measurement
+//! generator, talk  one measurement; so is idle
 //! cpu              what it cost, as the operating system counts
 //! report           medians and ratios
 //! ```
@@ -22,6 +22,7 @@ mod peers;
 mod process;
 mod report;
 mod run;
+mod talk;
 mod wait;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::exchange::{Keyspace, ask, connect};
+use crate::exchange::{Keyspace, SCRIPT, ask, connect};
 use crate::process::Process;
 use crate::wait::free_addresses;
 
@@ -66,10 +66,24 @@ impl Nodes {
         self.processes.iter().map(Process::pid).collect()
     }
 
+    /// Connections of others that the nodes hold.
+    pub(crate) fn connections(&self) -> Result<u64> {
+        let mut sum = 0;
+        for address in self.addresses {
+            let info = ask(&connect(address)?, &["INFO", "clients"])?;
+            let count = info.lines().find_map(|line| line.strip_prefix("connected_clients:"));
+            sum += count.context("no number of clients")?.trim().parse::<u64>()? - 1;
+        }
+        Ok(sum)
+    }
+
     /// Writes every key to the primary that owns its slot.
     pub(crate) fn fill(&self, keyspace: &Keyspace) -> Result<()> {
         let [a, b, c] = self.addresses;
         let connections = [connect(a)?, connect(b)?, connect(c)?];
+        for connection in &connections {
+            ask(connection, &["SCRIPT", "LOAD", SCRIPT])?;
+        }
         for (key, exchange) in keyspace.fill() {
             let slot = slot(key);
             let owner = BOUNDS.iter().skip(1).position(|end| slot < *end);

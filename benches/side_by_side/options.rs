@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use crate::loads::{IDLE, LOADS, Load, Opening, Placement, described};
+use crate::loads::{IDLE, LOADS, Load, Opening, Placement, TALKS, Talk, described};
 use crate::peers::Name;
 
 /// slotway beside its peers: the same load through each of them, in interleaved rounds.
@@ -80,6 +80,12 @@ impl Options {
             }
         }
         Ok(LOADS.iter().filter(|load| self.wants(load.name)).collect())
+    }
+
+    /// The chosen loads of several kinds of client. Their keys stand on one primary.
+    pub(crate) fn talks(&self) -> impl Iterator<Item = (&'static str, Talk)> {
+        let wanted = self.keys != Some(Placement::Spread);
+        TALKS.iter().copied().filter(move |(name, _)| wanted && self.wants(name))
     }
 
     /// The chosen loads of idle connections.

@@ -38,6 +38,9 @@ pub(crate) struct Figures {
     /// Resident memory of the proxy for each idle connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) kib_per_connection: Option<f64>,
+    /// Connections to all nodes together, at the end of the measurement.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) node_connections: Option<f64>,
 }
 
 /// A field of [`Figures`]: how it is read and where it is written.
@@ -55,6 +58,7 @@ const FIELDS: &[Field] = &[
     (|it| it.others_share, |it| &mut it.others_share),
     (|it| it.added_p50_us, |it| &mut it.added_p50_us),
     (|it| it.kib_per_connection, |it| &mut it.kib_per_connection),
+    (|it| it.node_connections, |it| &mut it.node_connections),
 ];
 
 /// One measurement.
@@ -178,6 +182,7 @@ impl Report {
             &share,
             "KiB/conn",
             &share,
+            "node conns",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.summaries.iter().map(Summary::row));
@@ -227,6 +232,7 @@ impl Summary {
             number(ratio.nodes_us, 2),
             number(it.kib_per_connection, 2),
             number(ratio.kib_per_connection, 2),
+            number(it.node_connections, 0),
         ]
     }
 }

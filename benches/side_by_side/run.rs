@@ -8,14 +8,15 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::cpu::{Cores, Spent, Usage, machine_micros};
 use crate::exchange::{Exchange, Keyspace};
-use crate::generator::{Drive, drive};
+use crate::generator::{Drive, Outcome, drive};
 use crate::idle;
-use crate::loads::{LOADS, Load, Opening, Placement};
+use crate::loads::{LOADS, Load, Opening, Placement, Talk};
 use crate::nodes::Nodes;
 use crate::options::Options;
 use crate::peers::{Name, Peer, Program, Stage};
 use crate::report::{Figures, Measurement};
 use crate::say;
+use crate::talk::play;
 
 /// Descriptors for everything that is not a client's connection.
 const SPARE_DESCRIPTORS: u64 = 200;
@@ -42,7 +43,8 @@ pub(crate) fn rounds(
         connections: held,
     };
     let mut rounds = Rounds { options, programs, stage, peers: vec![], measurements: vec![] };
-    for program in programs.iter().filter(|_| !loads.is_empty()) {
+    let drives = !loads.is_empty() || options.talks().next().is_some();
+    for program in programs.iter().filter(|_| drives) {
         rounds.peers.push(Peer::start(program, &rounds.stage)?);
     }
     let prepared = rounds.prepare(&loads)?;
@@ -50,12 +52,18 @@ pub(crate) fn rounds(
         for (load, placement, exchanges) in &prepared {
             rounds.through_all(load, *placement, exchanges, round)?;
         }
+        for (name, talk) in options.talks() {
+            rounds.talk(name, talk, round)?;
+        }
         for (name, opening) in options.idle() {
             rounds.idle(name, opening, round)?;
         }
     }
     Ok(rounds.measurements)
 }
+
+/// CPU time of the proxy, the nodes and the generator, and of the whole machine.
+type Snapshot = ([Usage; 3], f64);
 
 struct Rounds<'a> {
     options: &'a Options,
@@ -99,33 +107,61 @@ impl Rounds<'_> {
         exchanges: &[Exchange],
         round: usize,
     ) -> Result<()> {
+        self.compare(load.name, placement, round, |rounds, peer| {
+            rounds.measure(peer, |[warm_up, window], snapshot| {
+                let (address, clients) = (peer.address, load.clients);
+                drive(&Drive { address, exchanges, clients, warm_up, window }, snapshot)
+            })
+        })
+    }
+
+    fn talk(&mut self, name: &'static str, talk: Talk, round: usize) -> Result<()> {
+        self.compare(name, Placement::One, round, |rounds, peer| {
+            let mut connections = 0;
+            let figures = rounds.measure(peer, |times, snapshot| {
+                play(talk, peer.address, times, || {
+                    connections = rounds.stage.cluster.connections()?;
+                    snapshot()
+                })
+            })?;
+            Ok(Figures { node_connections: Some(connections as f64), ..figures })
+        })
+    }
+
+    /// Measures one load through every peer that the placement compares.
+    fn compare(
+        &mut self,
+        load: &'static str,
+        keys: Placement,
+        round: usize,
+        measure: impl Fn(&Self, &Peer) -> Result<Figures>,
+    ) -> Result<()> {
         let compared: Vec<&Peer> =
-            self.peers.iter().filter(|peer| placement.peers().contains(&peer.name)).collect();
+            self.peers.iter().filter(|peer| keys.peers().contains(&peer.name)).collect();
         let (late, early) = compared.split_at(round % compared.len().max(1));
+        let mut measured = vec![];
         for peer in early.iter().chain(late) {
-            let figures = self
-                .measure(load, exchanges, peer)
-                .with_context(|| format!("{} through {}", load.name, peer.name.word()))?;
-            let measurement =
-                Measurement { load: load.name, keys: placement, peer: peer.name, round, figures };
+            let figures = measure(self, peer)
+                .with_context(|| format!("{load} through {}", peer.name.word()))?;
+            let measurement = Measurement { load, keys, peer: peer.name, round, figures };
             progress(&measurement)?;
-            self.measurements.push(measurement);
+            measured.push(measurement);
         }
+        self.measurements.append(&mut measured);
         Ok(())
     }
 
-    fn measure(&self, load: &Load, exchanges: &[Exchange], peer: &Peer) -> Result<Figures> {
-        let plan = Drive {
-            address: peer.address,
-            exchanges,
-            clients: load.clients,
-            warm_up: Duration::from_secs_f64(self.options.warm_up),
-            window: Duration::from_secs_f64(self.options.seconds),
-        };
+    /// What it cost while `run` sent a load, for the times of its warm-up and its window.
+    fn measure(
+        &self,
+        peer: &Peer,
+        run: impl FnOnce([Duration; 2], &dyn Fn() -> Result<Snapshot>) -> Result<Outcome<Snapshot>>,
+    ) -> Result<Figures> {
         let nodes = peer.nodes(self.stage.cluster);
         let proxy: Vec<u32> = peer.pid().into_iter().collect();
         let generator = [std::process::id()];
-        let outcome = drive(&plan, || {
+        let times = [self.options.warm_up, self.options.seconds].map(Duration::from_secs_f64);
+        let outcome = run(times, &|| {
             let usages = [Usage::of(&proxy)?, Usage::of(&nodes)?, Usage::of(&generator)?];
             Ok((usages, machine_micros()?))
         })?;

@@ -47,6 +47,12 @@ pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(20));
 }
 
+/// Sleeps until a moment that is near.
+#[expect(clippy::disallowed_methods, reason = "a load that is given its pace by the clock")]
+pub(crate) fn wait_until(moment: Instant) {
+    std::thread::sleep(moment.saturating_duration_since(now()));
+}
+
 /// Does nothing for a while.
 pub(crate) fn rest(time: Duration) -> Result<()> {
     let end = now() + time;
