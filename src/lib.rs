@@ -46,7 +46,7 @@
 //! | [`cluster`] | who serves a slot: an immutable snapshot |
 //! | [`route`] | a request becomes a plan; names slots, knows no connections |
 //! | [`backend`] | a worker's connections to the nodes; moves bytes, knows no commands |
-//! | [`observe`] | what watches requests, beside their path: the audit log |
+//! | [`observe`] | what watches requests, beside their path: audit log, slow log, hot and big keys |
 //! | [`session`] | one client, from first byte to last |
 //! | [`admin`] | HTTP for machines and people |
 //! | [`runtime`] | threads and lifetimes |
@@ -85,7 +85,8 @@
 //! channel (worker to worker, bounded), and which node is home to them (one `ArcSwap`); what CLIENT PAUSE and MONITOR
 //! want of every request (`session::scrutiny`, one counter to look at); metrics (atomics with one writer each);
 //! the word to drain; the replies of a large computation over slots (worker to a thread for it, and the result
-//! back); records of the audit log (anyone to the thread that writes them, bounded). No locks on the request path,
+//! back); records of the audit log (anyone to the thread that writes them, bounded); what each worker has seen of its
+//! requests (`observe::Sights`, one `ArcSwap` each, once a second). No locks on the request path,
 //! no global state.
 //!
 //! # Where the code taught better than the plan

@@ -1,8 +1,9 @@
-//! HTTP for machines and people: `/metrics`, `/healthz`, `/readyz`.
+//! HTTP for machines and people: `/metrics`, `/healthz`, `/readyz`, `/status.json`.
 //!
 //! It runs on the control thread and is bounded in every direction, so that nobody who can reach
 //! the port can take more than a little memory and 64 connections.
 
+mod guard;
 mod probe;
 mod readiness;
 mod routes;
@@ -22,7 +23,11 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::config::Live;
 use crate::metrics::Metrics;
+use crate::observe::Sights;
+
+use guard::Guard;
 
 pub use probe::{Answer, probe};
 pub use readiness::{Readiness, Verdict};
@@ -45,12 +50,19 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct State {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
+    sights: Arc<Sights>,
+    guard: Guard,
 }
 
 impl State {
-    /// The pages show these metrics and this readiness.
-    pub fn new(metrics: Arc<Metrics>, readiness: Arc<Readiness>) -> Self {
-        Self { metrics, readiness }
+    /// The pages show these metrics, this readiness, and to whom the settings allow it what the workers see.
+    pub fn new(
+        metrics: Arc<Metrics>,
+        readiness: Arc<Readiness>,
+        sights: Arc<Sights>,
+        live: Arc<Live>,
+    ) -> Self {
+        Self { metrics, readiness, sights, guard: Guard::new(live) }
     }
 }
 

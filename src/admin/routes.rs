@@ -4,11 +4,18 @@ use std::fmt::Display;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode};
 
+use serde::Serialize;
+
 use super::State;
+use super::guard::Denial;
 use crate::metrics;
+use crate::observe::{BigKey, HotKey, Slow};
+
+/// Keys of each list that pages show.
+const SHOWN: usize = 20;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -19,15 +26,20 @@ slotway
 /metrics  what is counted, in the Prometheus text format
 /healthz  200 while the process runs
 /readyz   200 when clients should be sent here, else 503, with the reason
+/status.json  hot keys, big keys, slow log
 ";
 
+type Page = Response<Full<Bytes>>;
+type Make = fn(&State) -> Page;
+
 /// The answer to a request; its body, if it has one, is not read.
-pub(super) fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<Bytes>> {
-    let make = match request.uri().path() {
-        "/" => index,
-        "/metrics" => metrics_page,
-        "/healthz" => alive,
-        "/readyz" => ready,
+pub(super) fn answer<B>(request: &Request<B>, state: &State) -> Page {
+    let (make, for_whom): (Make, _) = match request.uri().path() {
+        "/" => (index, ForWhom::Anybody),
+        "/metrics" => (metrics_page, ForWhom::Anybody),
+        "/healthz" => (alive, ForWhom::Anybody),
+        "/readyz" => (ready, ForWhom::Anybody),
+        "/status.json" => (status, ForWhom::Administrators),
         _ => return page(StatusCode::NOT_FOUND, TEXT, "not found\n"),
     };
     // hyper leaves the body out of an answer to HEAD and keeps its length.
@@ -36,18 +48,52 @@ pub(super) fn answer<B>(request: &Request<B>, state: &State) -> Response<Full<By
         refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return refusal;
     }
-    make(state)
+    match for_whom {
+        ForWhom::Administrators => match state.guard.check(request) {
+            Ok(()) => make(state),
+            Err(denial) => denied(denial),
+        },
+        ForWhom::Anybody => make(state),
+    }
 }
 
-fn index(_: &State) -> Response<Full<Bytes>> {
+/// Pages that show what clients have sent are not for anybody.
+enum ForWhom {
+    Anybody,
+    Administrators,
+}
+
+fn denied(denial: Denial) -> Page {
+    let (status, why) = match denial {
+        Denial::Password => {
+            (StatusCode::UNAUTHORIZED, "the user is admin, the password that of the settings\n")
+        }
+        Denial::Exposed => (
+            StatusCode::FORBIDDEN,
+            "beyond loopback this page needs a password: set admin.password\n",
+        ),
+        Denial::Foreign => (
+            StatusCode::FORBIDDEN,
+            "this page is for localhost: under other names set admin.password\n",
+        ),
+    };
+    let mut refusal = page(status, TEXT, why);
+    if denial == Denial::Password {
+        let realm = HeaderValue::from_static("Basic realm=\"slotway\", charset=\"UTF-8\"");
+        refusal.headers_mut().insert(WWW_AUTHENTICATE, realm);
+    }
+    refusal
+}
+
+fn index(_: &State) -> Page {
     page(StatusCode::OK, TEXT, INDEX)
 }
 
-fn alive(_: &State) -> Response<Full<Bytes>> {
+fn alive(_: &State) -> Page {
     page(StatusCode::OK, TEXT, "ok\n")
 }
 
-fn ready(state: &State) -> Response<Full<Bytes>> {
+fn ready(state: &State) -> Page {
     let verdict = state.readiness.verdict();
     let status = if verdict.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_vec(&verdict) {
@@ -56,27 +102,47 @@ fn ready(state: &State) -> Response<Full<Bytes>> {
     }
 }
 
-fn metrics_page(state: &State) -> Response<Full<Bytes>> {
+/// What `/status.json` answers.
+#[derive(Serialize)]
+struct Status<'a> {
+    hot_keys: Vec<HotKey>,
+    big_keys: Vec<BigKey>,
+    slow_log: Vec<&'a Slow>,
+}
+
+fn status(state: &State) -> Page {
+    let slow_log = state.sights.slow_log(SHOWN);
+    let status = Status {
+        hot_keys: state.sights.hot_keys(SHOWN),
+        big_keys: state.sights.big_keys(SHOWN),
+        slow_log: slow_log.iter().map(AsRef::as_ref).collect(),
+    };
+    match serde_json::to_vec(&status) {
+        Ok(body) => page(StatusCode::OK, JSON, body),
+        Err(error) => failure(&error),
+    }
+}
+
+fn metrics_page(state: &State) -> Page {
     // Set here, the gauges cannot disagree with what /readyz says.
     let verdict = state.readiness.verdict();
     state.metrics.ready(verdict.ready);
     state.metrics.draining(verdict.draining);
+    let hottest = state.sights.hot_keys(1).first().map_or(0.0, |hot| hot.per_second);
+    let largest = state.sights.big_keys(1).first().map_or(0, |big| big.bytes);
+    state.metrics.keys_stand_out(hottest, largest);
     match state.metrics.render() {
         Ok(text) => page(StatusCode::OK, metrics::CONTENT_TYPE, text),
         Err(error) => failure(&error),
     }
 }
 
-fn failure(error: &dyn Display) -> Response<Full<Bytes>> {
+fn failure(error: &dyn Display) -> Page {
     tracing::error!(%error, "a page of the admin port cannot be made");
     page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "internal error\n")
 }
 
-fn page(
-    status: StatusCode,
-    content_type: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
+fn page(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Page {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
     let headers = response.headers_mut();

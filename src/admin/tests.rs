@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::*;
+use crate::config::Settings;
 use crate::metrics;
 
 /// Longer than any answer takes when nothing is wrong.
@@ -27,7 +28,13 @@ impl Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let readiness = Arc::new(Readiness::new(1.0));
-        let state = Arc::new(State::new(Metrics::new(1).unwrap(), readiness));
+        let live = Live::new(Settings::default());
+        let state = Arc::new(State::new(
+            Metrics::new(1).unwrap(),
+            readiness,
+            Sights::new(1, live.clone()),
+            live,
+        ));
         let stop = CancellationToken::new();
         let task = tokio::task::spawn_local(serve(listener, Arc::clone(&state), stop.clone()));
         Self { address, state, stop, task }

@@ -17,7 +17,7 @@ use super::pipeline::{Answered, Coming, Ended, Pipeline};
 use super::pool::Pool;
 use super::redirect::refusal;
 use super::stream::Stream;
-use super::{ABORTED, LARGE};
+use super::{ABORTED, LARGE, Noticed};
 
 /// Reads and writes in one turn before other tasks get theirs.
 const ROUNDS: usize = 16;
@@ -37,6 +37,8 @@ pub(super) struct Driver {
     scanner: ReplyScanner,
     /// The beginning of a reply whose rest has not come.
     tail: Vec<u8>,
+    /// Bytes of a reply that have been handed out in pieces.
+    streamed: usize,
 }
 
 impl Future for Driver {
@@ -56,7 +58,8 @@ impl Future for Driver {
 
 impl Driver {
     pub(super) fn new(pool: Rc<Pool>, pipeline: Rc<Pipeline>, stream: Stream) -> Self {
-        Self { pool, pipeline, stream, scanner: ReplyScanner::new(), tail: Vec::new() }
+        let (scanner, tail) = (ReplyScanner::new(), Vec::new());
+        Self { pool, pipeline, stream, scanner, tail, streamed: 0 }
     }
 
     /// One turn: `Ready(Ok)` when there is more to do and others should have theirs first.
@@ -112,7 +115,8 @@ impl Driver {
             };
             let (reply, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
             if self.pipeline.is_streaming() {
-                let Answered { question, .. } = self.answered()?;
+                let size = std::mem::take(&mut self.streamed) + reply.len();
+                let Answered { question, .. } = self.answered(size)?;
                 question.asker.piece(question.ticket, reply, true);
             } else {
                 self.answer(reply)?;
@@ -137,6 +141,7 @@ impl Driver {
         let (piece, rest) = bytes.split_at_checked(scanned).unwrap_or((bytes, &[]));
         let (asker, ticket) = self.pipeline.streams()?;
         asker.piece(ticket, piece, false);
+        self.streamed += piece.len();
         self.scanner.forget(scanned);
         self.tail.extend_from_slice(rest);
         Ok(())
@@ -165,7 +170,7 @@ impl Driver {
             let errand = self.pipeline.refused()?;
             self.pool.refused(errand, refusal, self.pipeline.node(), reply);
         } else {
-            let Answered { question, sent } = self.answered()?;
+            let Answered { question, sent, .. } = self.answered(reply.len())?;
             let elapsed = self.pool.clock().now().saturating_sub(sent) as u32;
             self.pipeline.node().metrics.settled(reply.first() == Some(&b'-'), elapsed);
             question.asker.settle(question.ticket, reply);
@@ -173,13 +178,20 @@ impl Driver {
         Ok(())
     }
 
-    fn answered(&self) -> Result<Answered, Ended> {
-        let mut answered = self.pipeline.settled()?;
+    /// The oldest request is answered, with so many bytes.
+    fn answered(&self, size: usize) -> Result<Answered, Ended> {
+        let now = self.pool.clock().now();
+        let mut answered = self.pipeline.settled(self.pool.attention(), now, size)?;
         if let Some(scout) = &mut answered.question.scout {
             scout.was_served();
         }
-        let elapsed = self.pool.clock().now().saturating_sub(answered.sent);
+        let elapsed = now.saturating_sub(answered.sent);
         self.pool.metrics().node_settled(elapsed as u32);
+        if let Some(request) = answered.wanted.take() {
+            let total = now.saturating_sub(answered.question.born);
+            let noticed = Noticed { request, total, node: Some(elapsed), reply: size };
+            answered.question.asker.noticed(&noticed);
+        }
         Ok(answered)
     }
 }

@@ -4,6 +4,7 @@
 //! serves its slot, and gives the whole reply to the [`Asker`]. Redirections, holds and lost connections end
 //! in here: an asker sees a reply, or an error that says what is known of the outcome.
 
+mod attention;
 mod budget;
 mod clock;
 pub mod connect;
@@ -30,6 +31,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
+pub use attention::{Attention, Noticed};
 pub use clock::{Clock, Micros, micros};
 pub use home::Home;
 pub use lease::{Detour, Lease, LeaseError};
@@ -121,6 +123,9 @@ pub trait Asker {
 
     /// The request is being redirected or held: what follows it for the same slot must wait.
     fn disturbed(&self);
+
+    /// A request that the pool's [`Attention`] looks for is answered; its reply follows.
+    fn noticed(&self, _noticed: &Noticed) {}
 }
 
 /// A request under way, without its bytes.
@@ -151,6 +156,15 @@ struct Errand {
 }
 
 impl Errand {
+    /// It is about to be answered without a node, with so many bytes.
+    fn notice(&self, attention: &Attention, now: Micros, reply: usize) {
+        let total = now.saturating_sub(self.question.born);
+        if attention.wants(total, self.bytes.len()) {
+            let request = self.bytes.clone();
+            self.question.asker.noticed(&Noticed { request, total, node: None, reply });
+        }
+    }
+
     /// A node does not know the script that the request names: it is up to the asker, if that can help.
     fn unscripted(self, reply: &[u8]) {
         let Self { question: Question { asker, ticket, terms, .. }, bytes } = self;

@@ -17,7 +17,7 @@ use super::clock::Micros;
 use super::node::Node;
 use super::outbox::Outbox;
 use super::stream::Stream;
-use super::{Asker, Errand, LARGE, Question, Ticket};
+use super::{Asker, Attention, Errand, LARGE, Question, Ticket};
 
 /// Why a connection ended: in words, for the log and the client.
 pub(super) type Ended = Rc<str>;
@@ -59,6 +59,8 @@ pub(super) struct Answered {
     pub(super) question: Question,
     /// When it was sent to this node.
     pub(super) sent: Micros,
+    /// The request's bytes, if it is one that is looked for.
+    pub(super) wanted: Option<Bytes>,
 }
 
 /// A request that lost its connection.
@@ -271,12 +273,23 @@ impl Pipeline {
         self.state.borrow_mut().objection.take().unwrap_or_default()
     }
 
-    /// The oldest request has its whole reply.
-    pub(super) fn settled(&self) -> Result<Answered, Ended> {
+    /// The oldest request has its whole reply, of so many bytes.
+    pub(super) fn settled(
+        &self,
+        attention: &Attention,
+        now: Micros,
+        reply: usize,
+    ) -> Result<Answered, Ended> {
         let mut state = self.state.borrow_mut();
         let pending = state.pop()?;
+        let total = now.saturating_sub(pending.question.born);
+        let (sent, size) = (pending.sent, reply.max(pending.length as usize));
+        if attention.wants(total, size) {
+            let Errand { question, bytes } = state.take(pending);
+            return Ok(Answered { question, sent, wanted: Some(bytes) });
+        }
         state.release(&pending);
-        Ok(Answered { question: pending.question, sent: pending.sent })
+        Ok(Answered { question: pending.question, sent, wanted: None })
     }
 
     /// The oldest request was refused: its bytes are needed again.

@@ -12,6 +12,7 @@ use crate::cluster::{Announced, Slot, Topology};
 use crate::config::Live;
 use crate::metrics::WorkerMetrics;
 
+use super::attention::Attention;
 use super::budget::Budget;
 use super::clock::Clock;
 use super::connect::Credentials;
@@ -81,6 +82,7 @@ pub struct Pool {
     opened: Cell<u64>,
     /// Told when a topology gave slots other owners.
     pub(super) adopted: Notify,
+    pub(super) attention: Attention,
 }
 
 impl Pool {
@@ -102,6 +104,7 @@ impl Pool {
             leases: Rc::default(),
             opened: Cell::new(0),
             adopted: Notify::new(),
+            attention: Attention::new(),
         })
     }
 
@@ -114,6 +117,11 @@ impl Pool {
     /// The worker's clock.
     pub fn clock(&self) -> &Clock {
         &self.parts.clock
+    }
+
+    /// Which requests its askers are told of.
+    pub fn attention(&self) -> &Attention {
+        &self.attention
     }
 
     pub(super) fn metrics(&self) -> &WorkerMetrics {

@@ -175,6 +175,7 @@ impl Pool {
                 write::error(&mut reply, format!("CLUSTERDOWN no node answers: {why}"))
             }
         }
+        errand.notice(&self.attention, self.parts.clock.now(), reply.len());
         asker.settle(*ticket, &reply);
     }
 }

@@ -102,6 +102,7 @@ impl Pool {
                     &mut reply,
                     "UNCERTAIN backend connection lost after the command was sent; it may have been executed",
                 );
+                errand.notice(&self.attention, self.parts.clock.now(), reply.len());
                 asker.settle(*ticket, &reply);
                 continue;
             }

@@ -26,6 +26,8 @@ pub use options::Options;
 
 /// What a row says of its origin that only a server knew of.
 const LEARNED: &str = "learned";
+/// The same of a command that no server has.
+const OWN: &str = "slotway";
 
 /// One command, or one subcommand of a container such as `CLIENT`.
 #[derive(Clone, Debug)]
@@ -34,7 +36,8 @@ pub struct CommandSpec {
     pub name: Cow<'static, str>,
     /// Its number, the same in every snapshot of the commands.
     pub number: u16,
-    /// Versions that brought it: `7.0` or older, `R8.4` Redis, `V9.0` Valkey, `mod` a module.
+    /// Versions that brought it: `7.0` or older, `R8.4` Redis, `V9.0` Valkey, `mod` a module,
+    /// `slotway` none.
     pub since: &'static str,
     /// Number of arguments with the name: exactly n, at least -n, or 0 when only the server knows.
     pub arity: i16,

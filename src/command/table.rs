@@ -8,7 +8,7 @@ use super::InMulti::{Control, Queue, Refuse, ServerError};
 use super::Options::{Bitfield, HashSetEx, ManySetEx, Replace, Set, Store, Zadd};
 use super::Refusal::{ClusterMode, NotAllowed, Standalone, Unknown};
 use super::Target::{Leases, Nodes, OneMaster, Slot, Slots};
-use super::{CommandSpec, Cross};
+use super::{CommandSpec, Cross, OWN};
 use crate::merge::ResponsePolicy::{
     AllSucceeded, Concat, LogicalAnd, Min, MinEach, OneSucceeded, Positions, Special, Sum,
 };
@@ -634,4 +634,10 @@ pub(super) static TABLE: &[CommandSpec] = &[
     keyed("TS.RANGE", "mod", 0, READ, FIRST).acl("read slow"),
     block("TS.READ", "mod", 0, READ, ASK_SERVER).acl("read slow").one_slot(),
     keyed("TS.REVRANGE", "mod", 0, READ, FIRST).acl("read slow"),
+    // What no server has.
+    local("SLOTWAY", OWN, -2).acl("slow"),
+    local("SLOTWAY BIGKEYS", OWN, -2).acl("admin dangerous slow").admin(),
+    local("SLOTWAY HELP", OWN, 2).acl("slow"),
+    local("SLOTWAY HOTKEYS", OWN, -2).acl("admin dangerous slow").admin(),
+    local("SLOTWAY SLOWLOG", OWN, -2).acl("admin dangerous slow").admin(),
 ];

@@ -91,8 +91,12 @@ settings! {
 
     /// Where machines and people look.
     admin: Admin {
-        /// Address and port for `/metrics`, `/healthz` and `/readyz`.
+        /// Address and port for `/metrics`, `/healthz`, `/readyz`, and for what shows keys and commands, such as
+        /// the status page. The latter asks for the password, and beyond loopback is there only with one.
         address: SocketAddr = loopback(9121), Address;
+        /// Password for pages that show keys and commands, for the user `admin` by HTTP Basic authentication; empty
+        /// means none.
+        password: Secret = Secret::default(), Hidden;
         /// Share of the slots that must be covered to be ready.
         ready_share: f64 = 1.0, Share;
     }
@@ -289,6 +293,18 @@ settings! {
         workers: usize = 0, Count(0..=1024);
         /// Time that a drain may take.
         drain_time: Duration = seconds(30), Time(Duration::ZERO..=DAY);
+    }
+
+    /// What is watched of the requests, for the status page and for administrators (`SLOTWAY`).
+    observe: Observe {
+        /// Whether the keys that are asked for most, and those with the largest requests and replies, are found out.
+        /// They are counted from samples, at most about 1000 requests a second and worker.
+        keys: bool = true, Truth;
+        /// A request that takes this long is entered into the slow log; zero turns it off. Each worker enters at most
+        /// 64 a second.
+        slow_time: Duration = millis(10), Time(Duration::ZERO..=HOUR);
+        /// Entries that the slow log keeps.
+        slow_length: usize = 128, Count(1..=100_000);
     }
 
     /// What is logged, and how. Log lines go to standard error.

@@ -23,6 +23,7 @@ pub(super) struct Control {
     ready: IntGauge,
     draining: IntGauge,
     audit_left_out: IntCounter,
+    observed: Observed,
 }
 
 impl Control {
@@ -85,6 +86,37 @@ impl Control {
                     "Records of the audit log that were not written, because there were too many.",
                 )?,
             )?,
+            observed: Observed::register(registry)?,
+        })
+    }
+}
+
+/// What stands out among the requests.
+#[derive(Debug)]
+struct Observed {
+    slow_logged: IntCounter,
+    hottest_key: Gauge,
+    largest_key: IntGauge,
+}
+
+impl Observed {
+    fn register(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let slow_logged = IntCounter::new(
+            "slotway_slow_log_entries_total",
+            "Requests entered into the slow log; each worker enters a bounded number a second.",
+        )?;
+        let hottest_key = Gauge::new(
+            "slotway_hottest_key_requests_per_second",
+            "Requests a second for the key that is asked for most, estimated from samples.",
+        )?;
+        let largest_key = IntGauge::new(
+            "slotway_largest_key_bytes",
+            "Bytes of the largest request or reply of a key within the last hour or so.",
+        )?;
+        Ok(Self {
+            slow_logged: add(registry, slow_logged)?,
+            hottest_key: add(registry, hottest_key)?,
+            largest_key: add(registry, largest_key)?,
         })
     }
 }
@@ -130,6 +162,17 @@ impl Metrics {
     /// The gateway is about to leave, or not.
     pub fn draining(&self, draining: bool) {
         self.control.draining.set(i64::from(draining));
+    }
+
+    /// A request is entered into the slow log. Any thread may say so.
+    pub fn slow_logged(&self) {
+        self.control.observed.slow_logged.inc();
+    }
+
+    /// The key that is asked for most, and the largest request or reply of a key.
+    pub fn keys_stand_out(&self, hottest_per_second: f64, largest_bytes: usize) {
+        self.control.observed.hottest_key.set(hottest_per_second);
+        self.control.observed.largest_key.set(signed(largest_bytes));
     }
 
     /// A record of the audit log is not written. Any thread may say so.

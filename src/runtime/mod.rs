@@ -76,7 +76,12 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
         Gateway::new(live.clone(), metrics.clone(), access, colleagues, credentials.clone())?;
     let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
 
-    let state = Arc::new(admin::State::new(metrics.clone(), readiness.clone()));
+    let state = Arc::new(admin::State::new(
+        metrics.clone(),
+        readiness.clone(),
+        gateway.sights.clone(),
+        live.clone(),
+    ));
     tokio::task::spawn_local(admin::serve(admin_listener, state, stop.clone()));
     let on_news = on_news(&gateway, &readiness, changed);
     tokio::task::spawn_local(topology::run(

@@ -139,6 +139,7 @@ impl Start {
         spawn_local(worker.flusher.clone().run());
         spawn_local(pool.clone().attend());
         spawn_local(worker.clone().attend());
+        spawn_local(worker.clone().watch());
         spawn_local(worker.clone().tidy());
         spawn_local(inbox.answer(worker.clone()));
         spawn_local(follow(worker.clone(), self.snapshot.clone(), self.changes.clone()));

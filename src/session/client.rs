@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::acl::{User, Users};
 use crate::backend::Micros;
 use crate::command::CommandSpec;
+use crate::observe::Who;
 use crate::resp::Protocol;
 
 use super::blocking::{Ending, Wait};
@@ -125,6 +126,15 @@ impl Client {
         // A row learned from the cluster has no name that outlives it, and is not worth a copy per request.
         if let Cow::Borrowed(name) = spec.name {
             self.command.set(name);
+        }
+    }
+
+    /// Who it is, for what is noted of its requests.
+    pub(super) fn who(&self) -> Who {
+        Who {
+            client: self.ends.client.to_string(),
+            name: self.name.borrow().clone(),
+            user: String::from_utf8_lossy(self.user.borrow().name()).into_owned(),
         }
     }
 

@@ -90,11 +90,9 @@ pub(super) struct Conversation {
 
 impl Conversation {
     pub(super) fn new(worker: Rc<Worker>, socket: Writer, ends: Ends) -> Self {
-        let (flusher, metrics, clock) =
-            (worker.flusher.clone(), worker.metrics.clone(), worker.clock.clone());
-        let settings = worker.gateway.settings();
-        let replies = Replies::new(socket, flusher, metrics, clock, &settings);
+        let replies = Replies::new(&worker, socket);
         let client = Client::new(&worker, ends, replies.clone());
+        replies.belong_to(&client);
         let listed = Cell::new(Some(worker.clients.borrow_mut().insert(client.clone())));
         worker.metrics.session_opened();
         let asker: Rc<dyn Asker> = replies.clone();

@@ -33,6 +33,7 @@ mod socket;
 mod steps;
 mod transaction;
 mod tuning;
+mod watch;
 mod worker;
 
 use std::pin::Pin;

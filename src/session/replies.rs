@@ -5,7 +5,7 @@
 
 mod asker;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -15,15 +15,17 @@ use bytes::Bytes;
 
 use crate::backend::{Clock, LARGE, Terms, Ticket};
 use crate::cluster::Slot;
-use crate::config::Settings;
 use crate::merge::Merge;
 use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
 
+use super::client::Client;
 use super::flusher::Flusher;
 use super::outgoing::Outgoing;
 use super::patience::{Bounds, Patience};
 use super::places::{About, Content, Exit, Places, Rewrite};
 use super::socket::Writer;
+use super::watch::Watch;
+use super::worker::Worker;
 
 /// Requests under way of a client of whose replies nothing is known yet. It may have more as soon as they
 /// turn out to be small, so that replies of any size stay within its bounds.
@@ -80,16 +82,14 @@ pub(super) struct Replies {
     /// How much the client may leave unread of replies, and of messages.
     pub(super) with_replies: Patience,
     pub(super) with_messages: Patience,
+    /// Who is told of requests that stand out, and whose they are.
+    watch: Rc<Watch>,
+    client: OnceCell<Weak<Client>>,
 }
 
 impl Replies {
-    pub(super) fn new(
-        socket: Writer,
-        flusher: Rc<Flusher>,
-        metrics: Arc<WorkerMetrics>,
-        clock: Rc<Clock>,
-        settings: &Settings,
-    ) -> Rc<Self> {
+    pub(super) fn new(worker: &Worker, socket: Writer) -> Rc<Self> {
+        let (settings, metrics) = (worker.gateway.settings(), worker.metrics.clone());
         let state = State {
             outgoing: Outgoing::new(socket, metrics.clone()),
             places: Places::new(settings.limits.inflight_bytes / CAREFUL),
@@ -106,12 +106,19 @@ impl Replies {
             this: this.clone(),
             state: RefCell::new(state),
             waker: RefCell::new(None),
-            flusher,
+            flusher: worker.flusher.clone(),
             metrics,
-            clock,
+            clock: worker.clock.clone(),
             with_replies: Patience::new(Bounds::on_replies(&settings.limits)),
             with_messages: Patience::new(Bounds::on_messages(&settings.pubsub)),
+            watch: worker.watch.clone(),
+            client: OnceCell::new(),
         })
+    }
+
+    /// Says whose replies they are.
+    pub(super) fn belong_to(&self, client: &Rc<Client>) {
+        self.client.get_or_init(|| Rc::downgrade(client));
     }
 
     /// Writes a reply that the gateway gives itself, at its place in the order.

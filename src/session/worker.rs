@@ -17,6 +17,7 @@ use crate::command::Commands;
 use crate::config::{Limits, Live, Present, Settings};
 use crate::metrics::{Metrics, Rejection, Totals, WorkerMetrics};
 use crate::observe::audit::Audit;
+use crate::observe::{Lens, Sights};
 use crate::route::Itinerary;
 
 use super::access::Access;
@@ -32,6 +33,7 @@ use super::scripts::Scripts;
 use super::scrutiny::Scrutiny;
 use super::steps::{Account, Acquaintances, Shapes};
 use super::tuning::{Tuning, share_of_scripts};
+use super::watch::Watch;
 
 /// How often idle clients are looked after, unless a shorter limit asks for more.
 const ATTENTION: Duration = Duration::from_secs(1);
@@ -63,6 +65,8 @@ pub struct Gateway {
     pub run_id: String,
     /// What happened that somebody may have to answer for.
     pub audit: Audit,
+    /// What its workers saw: hot keys, big keys, slow requests.
+    pub sights: Arc<Sights>,
     pub(super) access: Access,
     pub(super) rates: Rates,
     pub(super) colleagues: Colleagues,
@@ -94,9 +98,11 @@ impl Gateway {
         let software = ArcSwap::from_pointee(Software::OLDEST);
         let known = Known::new(&live.now());
         let rates = Rates::new(&live.now().limits);
+        let sights = Sights::new(colleagues.count(), live.clone());
         Ok(Arc::new(Self {
             live,
             audit: Audit::start(metrics.clone())?,
+            sights,
             metrics,
             credentials,
             run_id,
@@ -193,6 +199,7 @@ pub struct Worker {
     pub scratch: Scratch,
     /// Who writes to its clients.
     pub flusher: Rc<Flusher>,
+    pub(super) watch: Rc<Watch>,
     pub(super) rooms: Rc<Rooms>,
     commands: RefCell<Cache<Arc<ArcSwap<Commands>>, Arc<Commands>>>,
     pub(super) clients: RefCell<Slab<Rc<Client>>>,
@@ -237,9 +244,16 @@ impl Worker {
         let rooms = Rooms::new(upstream, metrics.clone(), &settings.pubsub);
         let tuning = Tuning::of(&settings);
         drop(settings);
+        let lens = Lens::new(
+            gateway.live.clone(),
+            gateway.sights.clone(),
+            gateway.known.current(),
+            gateway.metrics.clone(),
+        );
         Rc::new(Self {
             gateway,
             queue: Queue::new(pool.clone()),
+            watch: Watch::new(pool.clone(), lens),
             pool,
             metrics,
             clock,
@@ -295,6 +309,11 @@ impl Worker {
     /// Whether [`Self::drain`] was called.
     pub fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// Watches over requests, for as long as the worker lives.
+    pub async fn watch(self: Rc<Self>) {
+        self.watch.clone().run().await;
     }
 
     /// Looks after idle clients, for as long as the worker lives: closes those past their time, and takes

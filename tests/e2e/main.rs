@@ -35,6 +35,7 @@ mod load;
 mod mixed;
 mod moves;
 mod nonsense;
+mod observe;
 mod order;
 mod oversight;
 mod passwords;

@@ -36,10 +36,11 @@ const COLUMNS: &str = "\
 type Belongs = fn(&str) -> bool;
 
 /// Chapters: which rows stand in each, by what they say of their origin.
-const CHAPTERS: [(&str, Belongs); 3] = [
+const CHAPTERS: [(&str, Belongs); 4] = [
     ("Redis 7.0 and before", |since| since == "7.0"),
-    ("Newer servers", |since| since != "7.0" && since != "mod"),
+    ("Newer servers", |since| !["7.0", "mod", OWN].contains(&since)),
     ("Modules", |since| since == "mod"),
+    ("Of slotway alone", |since| since == OWN),
 ];
 
 fn treatment(row: &CommandSpec) -> &'static str {

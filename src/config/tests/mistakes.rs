@@ -19,13 +19,13 @@ fn unknown_keys_are_refused() {
         ),
         (
             "[admin]\nfrobnicate = 1",
-            "FILE:2:1: unknown key `admin.frobnicate`; `[admin]` has `address`, `ready_share`",
+            "FILE:2:1: unknown key `admin.frobnicate`; `[admin]` has `address`, `password`, `ready_share`",
         ),
         ("[lisen]\nbacklog = 1", "FILE:1:2: unknown table `lisen`; did you mean `listen`?"),
         ("[frobnicate]\nbacklog = 1", "FILE:1:2: unknown table `frobnicate`"),
         (
             "password = \"x\"",
-            "FILE:1:1: unknown key `password`; did you mean `cluster.password` or `auth.password`?",
+            "FILE:1:1: unknown key `password`; did you mean `admin.password`, `cluster.password` or `auth.password`?",
         ),
         ("frobnicate = 1", "FILE:1:1: unknown key `frobnicate`"),
         ("listen = 6379", "FILE:1:1: `listen` is a table, written `[listen]`"),

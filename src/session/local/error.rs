@@ -10,6 +10,8 @@ pub(in crate::session) enum Refused {
     Syntax,
     #[error("ERR value is not an integer or out of range")]
     NotAnInteger,
+    #[error("ERR count should be greater than or equal to -1")]
+    Count,
     #[error("ERR wrong number of arguments for '{0}' command")]
     Arity(String),
     #[error("ERR DB index is out of range")]

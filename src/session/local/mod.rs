@@ -8,6 +8,7 @@ mod config;
 mod connection;
 mod error;
 mod selection;
+mod slotway;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -37,6 +38,7 @@ pub(super) fn answer(
         Some(("COMMAND", subcommand)) => {
             Ok(command::answer(conversation, subcommand, spec, request))
         }
+        Some(("SLOTWAY", subcommand)) => slotway::answer(conversation, subcommand, spec, request),
         _ => plain(conversation, spec, request),
     };
     answered.unwrap_or_else(|refused| match refused {

@@ -1,8 +1,10 @@
 //! What the pipelines tell a session about its requests.
 
+use std::rc::Weak;
+
 use bytes::Bytes;
 
-use crate::backend::{Asker, Terms, Ticket};
+use crate::backend::{Asker, Noticed, Terms, Ticket};
 
 use super::{End, Replies, Unscripted};
 
@@ -42,5 +44,11 @@ impl Asker for Replies {
 
     fn disturbed(&self) {
         self.state.borrow_mut().disturbed = true;
+    }
+
+    fn noticed(&self, noticed: &Noticed) {
+        if let Some(client) = self.client.get().and_then(Weak::upgrade) {
+            self.watch.noticed(&client, noticed);
+        }
     }
 }

@@ -77,12 +77,15 @@ pub(super) fn begin(
     }
     let steps = Steps::of(conversation);
     let call = Call::of(spec, request, &steps.worker.limits());
+    let (client, began) = (conversation.client.clone(), steps.worker.clock.now());
     conversation.answer_later(family(spec), async move {
-        let reply = match call {
-            Some(call) => perform(&steps, &call).await,
-            None => Err(Stop::Unexpected),
-        };
-        reply.unwrap_or_else(|stop| steps.tell(stop))
+        let Some(call) = call else { return steps.tell(Stop::Unexpected) };
+        let reply = perform(&steps, &call).await.unwrap_or_else(|stop| steps.tell(stop));
+        // Who waits on purpose is not slow.
+        if !call.spec().blocking {
+            steps.worker.watch.performed(&client, call.frame(), began, reply.len());
+        }
+        reply
     });
     Flow::Next
 }
