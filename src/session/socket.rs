@@ -18,6 +18,8 @@ use crate::tls::{ServerConnection, common_name};
 
 /// Encrypted bytes read at a time: a record of the largest size, without its head.
 const CIPHERTEXT: usize = 16 << 10;
+/// The library takes no more encrypted bytes as long as more than this waits to be read.
+const PLAINTEXT: usize = 16 << 10;
 
 /// A client that was accepted, on its way to its worker.
 pub struct Accepted {
@@ -101,7 +103,7 @@ pub(super) fn open(accepted: Accepted) -> io::Result<(Reader, Writer, Ends)> {
     Ok(match accepted.tls {
         None => (Reader::Plain(read), Writer::Plain(write), ends),
         Some(connection) => {
-            let tls = Rc::new(RefCell::new(Tls { connection, wire: write }));
+            let tls = Rc::new(RefCell::new(Tls { connection, wire: write, kept: Vec::new() }));
             (Reader::Tls(read, tls.clone()), Writer::Tls(tls), ends)
         }
     })
@@ -133,6 +135,8 @@ pub(super) enum WriteHalf {
 pub(super) struct Tls {
     connection: Box<ServerConnection>,
     wire: WriteHalf,
+    /// Encrypted bytes for which the library had no room: many small records came at once.
+    kept: Vec<u8>,
 }
 
 impl AsyncRead for Reader {
@@ -321,6 +325,11 @@ impl Tls {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
+            if !self.kept.is_empty() {
+                let kept = std::mem::take(&mut self.kept);
+                self.decrypt(&kept)?;
+                continue;
+            }
             let mut space = [MaybeUninit::uninit(); CIPHERTEXT];
             let mut encrypted = ReadBuf::uninit(&mut space);
             ready!(Pin::new(&mut *half).poll_read(cx, &mut encrypted))?;
@@ -338,6 +347,10 @@ impl Tls {
                 (Err(error), _) => return Err(io::Error::new(ErrorKind::InvalidData, error)),
                 (_, Err(error)) if error.kind() != ErrorKind::WouldBlock => return Err(error),
                 _ if encrypted.is_empty() => return Ok(()),
+                (Ok(state), _) if state.plaintext_bytes_to_read() > PLAINTEXT => {
+                    self.kept.extend_from_slice(encrypted);
+                    return Ok(());
+                }
                 _ => {}
             }
         }

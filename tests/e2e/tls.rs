@@ -88,6 +88,25 @@ fn everything_goes_through_tls_as_in_plain() {
 }
 
 #[test]
+fn many_small_records_at_once_are_all_read() {
+    let authority = Authority::new();
+    let own = authority.certify("gateway");
+    let gateway = Gateway::before(Cluster::shared())
+        .setting("listen.tls_certificate_file", &own.certificate)
+        .setting("listen.tls_key_file", &own.key)
+        .start();
+    let mut stream = connect(gateway.address(), &authority, None);
+    exchange(&mut stream, b"PING\r\n", b"+PONG\r\n");
+    // Each piece is a record of its own, as client libraries send long pipelines.
+    let echo = request(&["ECHO", &"x".repeat(100)]);
+    for piece in echo.repeat(4_000).chunks(6_000) {
+        stream.write_all(piece).unwrap();
+    }
+    let reply = format!("$100\r\n{}\r\n", "x".repeat(100)).into_bytes();
+    exchange(&mut stream, b"", &reply.repeat(4_000));
+}
+
+#[test]
 fn a_client_that_reads_slowly_gets_everything() {
     let authority = Authority::new();
     let (_cluster, nodes) = Cluster::encrypted(&authority);
