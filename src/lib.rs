@@ -69,6 +69,8 @@
 //!   is left (`backend::subscription::topics`).
 //! * **What was taken for a client reaches it or goes back.** A wait that is to end early is never just dropped:
 //!   the node that may have answered is asked (`session::blocking`).
+//! * **A replica answers nothing that the client's own writes could change**: what writes waits until replicas have
+//!   answered, and what reads after a write goes to the primary until a replica has it (`session::reads`).
 //! * **Nothing is allocated for what is announced**, only for what has arrived.
 //! * **Every loop that can hog a worker is bounded** (`ROUNDS`), and then yields.
 //! * **A transaction runs whole in each slot, or not at all there**, and when the gateway cannot be sure that a
@@ -79,7 +81,7 @@
 //! # What crosses threads
 //!
 //! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
-//! workers); the commands that are known (control to workers, a snapshot); "look at the topology" (worker to
+//! workers); how replicas stand (control to workers, a snapshot); the commands that are known (control to workers, a snapshot); "look at the topology" (worker to
 //! control, bounded); questions about clients and scripts (worker to worker, bounded); the users' snapshot and its
 //! version, and the log of denials (by whoever changes them); how many listen to which
 //! channel (worker to worker, bounded), and which node is home to them (one `ArcSwap`); what CLIENT PAUSE and MONITOR
@@ -103,6 +105,9 @@
 //!   until it answers or is replaced, and gets nothing new (`backend::health`): fewer writes end as `UNCERTAIN`.
 //! * What waits for a slot is not sent again all at once: the oldest goes ahead, the others follow when it was served
 //!   (`backend::hold`).
+//! * A replica's lag is a time, not a number of bytes (`backend::replicas`): it has what its primary held then. So one
+//!   comparison says whether an answer is within the bound and whether it knows what the client wrote. That a key is
+//!   missing there is not believed, for a replica of an older server does not know of a migration.
 //! * A transaction over several slots was to hold a connection for each of them, with its commands queued there,
 //!   until all could run. Now every node gets its block with `DISCARD` at the end first, on the shared
 //!   connections: the same certainty, and a pipeline over a hundred slots needs no connection at all.

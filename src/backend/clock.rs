@@ -36,6 +36,11 @@ impl Clock {
         self.now.get()
     }
 
+    /// What the clock showed at `instant`.
+    pub fn at(&self, instant: Instant) -> Micros {
+        instant.saturating_duration_since(self.origin).as_micros() as Micros
+    }
+
     /// The instant at which the clock will show `at`, for timers.
     pub fn instant(&self, at: Micros) -> Instant {
         self.origin + Duration::from_micros(at)

@@ -132,7 +132,10 @@ impl Driver {
         // reply, or is one endless line.
         let may_stream =
             bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
-        let begins = may_stream && self.pipeline.coming()? != Coming::Preliminary;
+        let begins = may_stream
+            && self.pipeline.coming()? != Coming::Preliminary
+            && (!self.pipeline.manner().is_readonly
+                || self.pool.believes(self.pipeline.node(), bytes));
         if !begins && !self.pipeline.is_streaming() {
             self.tail.extend_from_slice(bytes);
             return Ok(());
@@ -169,6 +172,10 @@ impl Driver {
         if let Some(refusal) = refusal(reply) {
             let errand = self.pipeline.refused()?;
             self.pool.refused(errand, refusal, self.pipeline.node(), reply);
+        } else if self.pipeline.manner().is_readonly
+            && !self.pool.believes(self.pipeline.node(), reply)
+        {
+            self.pool.ask_primary(self.pipeline.refused()?);
         } else {
             let Answered { question, sent, .. } = self.answered(reply.len())?;
             let elapsed = self.pool.clock().now().saturating_sub(sent) as u32;

@@ -38,6 +38,7 @@ impl Pool {
             self.metrics().probe_failed();
             if node.fell_silent() {
                 tracing::warn!(node = %node.address, "node is silent; what is for it waits");
+                self.take_back_reads(node, &silence(node));
             }
             let pause = backoff(failures, &self.settings().backend);
             tokio::time::sleep_until(self.clock().instant(now + pause)).await;

@@ -18,6 +18,7 @@ mod outbox;
 mod pipeline;
 mod pool;
 mod redirect;
+mod replicas;
 mod retry;
 mod routes;
 mod standing;
@@ -36,6 +37,7 @@ pub use clock::{Clock, Micros, micros};
 pub use home::Home;
 pub use lease::{Detour, Lease, LeaseError};
 pub use pool::{Hint, Pool, PoolParts, Reason};
+pub use replicas::{Leeway, Standing, Standings};
 pub use stream::Stream;
 pub use subscription::{Hearer, Kind, Message, NotSubscribed, Subscriptions, Topic};
 pub use tracking::{Tracking, Watcher};
@@ -72,6 +74,17 @@ pub struct Terms {
     pub scripted: bool,
     /// Without a slot: the node that carries the subscriptions gets it, and not any primary.
     pub home: bool,
+    /// A replica may answer.
+    pub replica: Option<Leeway>,
+}
+
+/// What a pipeline carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Manner {
+    /// The protocol of the clients.
+    protocol: Protocol,
+    /// Reads that a replica may answer, and nothing else.
+    is_readonly: bool,
 }
 
 impl Terms {
@@ -86,7 +99,12 @@ impl Terms {
             pinned: false,
             scripted: false,
             home: false,
+            replica: None,
         }
+    }
+
+    fn manner(&self) -> Manner {
+        Manner { protocol: self.protocol, is_readonly: self.replica.is_some() }
     }
 }
 

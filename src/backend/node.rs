@@ -7,20 +7,24 @@ use std::sync::Arc;
 use crate::metrics::{Circuit, NodeMetrics};
 use crate::resp::Protocol;
 
+use super::Manner;
 use super::clock::Micros;
 use super::lease::Lease;
 use super::pipeline::Pipeline;
+use super::replicas::Known;
 
-/// A node's address and this worker's connections to it, one per protocol.
+/// A node's address and this worker's connections to it, one per protocol, and as many for reads alone.
 pub(super) struct Node {
     pub(super) address: Rc<str>,
     pub(super) metrics: Arc<NodeMetrics>,
-    pipelines: [RefCell<Option<Rc<Pipeline>>>; 2],
+    pipelines: [RefCell<Option<Rc<Pipeline>>>; 4],
     /// Dialling failed: not before this time again, and why.
     down: RefCell<Option<Down>>,
     failures: Cell<u32>,
     /// It owes replies, and a probe was not answered either: it gets nothing new until it speaks.
     silent: Cell<bool>,
+    /// What is known of it as a replica.
+    pub(super) standing: Cell<Known>,
     /// A probe is under way, or due.
     pub(super) probed: Cell<bool>,
     /// Leases that nobody uses now.
@@ -37,25 +41,28 @@ impl Node {
         Self {
             address: address.into(),
             metrics,
-            pipelines: [RefCell::new(None), RefCell::new(None)],
+            pipelines: Default::default(),
             down: RefCell::new(None),
             failures: Cell::new(0),
             silent: Cell::new(false),
+            standing: Cell::default(),
             probed: Cell::new(false),
             kept: RefCell::default(),
         }
     }
 
-    fn place(&self, protocol: Protocol) -> &RefCell<Option<Rc<Pipeline>>> {
-        let [resp2, resp3] = &self.pipelines;
-        match protocol {
-            Protocol::Resp2 => resp2,
-            Protocol::Resp3 => resp3,
+    fn place(&self, manner: Manner) -> &RefCell<Option<Rc<Pipeline>>> {
+        let [resp2, resp3, readonly2, readonly3] = &self.pipelines;
+        match (manner.protocol, manner.is_readonly) {
+            (Protocol::Resp2, false) => resp2,
+            (Protocol::Resp3, false) => resp3,
+            (Protocol::Resp2, true) => readonly2,
+            (Protocol::Resp3, true) => readonly3,
         }
     }
 
-    pub(super) fn pipeline(&self, protocol: Protocol) -> Option<Rc<Pipeline>> {
-        self.place(protocol).borrow().clone()
+    pub(super) fn pipeline(&self, manner: Manner) -> Option<Rc<Pipeline>> {
+        self.place(manner).borrow().clone()
     }
 
     pub(super) fn pipelines(&self) -> impl Iterator<Item = Rc<Pipeline>> {
@@ -63,12 +70,12 @@ impl Node {
     }
 
     pub(super) fn open(&self, pipeline: &Rc<Pipeline>) {
-        *self.place(pipeline.protocol()).borrow_mut() = Some(pipeline.clone());
+        *self.place(pipeline.manner()).borrow_mut() = Some(pipeline.clone());
     }
 
     /// The pipeline ended; a later one is left alone.
     pub(super) fn close(&self, pipeline: &Rc<Pipeline>) {
-        let mut place = self.place(pipeline.protocol()).borrow_mut();
+        let mut place = self.place(pipeline.manner()).borrow_mut();
         if place.as_ref().is_some_and(|open| Rc::ptr_eq(open, pipeline)) {
             *place = None;
         }

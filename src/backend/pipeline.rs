@@ -11,13 +11,11 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
-use crate::resp::Protocol;
-
 use super::clock::Micros;
 use super::node::Node;
 use super::outbox::Outbox;
 use super::stream::Stream;
-use super::{Asker, Attention, Errand, LARGE, Question, Ticket};
+use super::{Asker, Attention, Errand, LARGE, Manner, Question, Ticket};
 
 /// Why a connection ended: in words, for the log and the client.
 pub(super) type Ended = Rc<str>;
@@ -87,7 +85,7 @@ struct State {
 /// The queue of a connection, shared by those who send and the task that drives it.
 pub(super) struct Pipeline {
     node: Rc<Node>,
-    protocol: Protocol,
+    manner: Manner,
     /// No other connection of this worker ever has it.
     number: u64,
     state: RefCell<State>,
@@ -96,7 +94,7 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(node: Rc<Node>, protocol: Protocol, number: u64, now: Micros) -> Self {
+    pub(super) fn new(node: Rc<Node>, manner: Manner, number: u64, now: Micros) -> Self {
         let state = State {
             outbox: Outbox::default(),
             pending: VecDeque::new(),
@@ -108,7 +106,7 @@ impl Pipeline {
         };
         Self {
             node,
-            protocol,
+            manner,
             number,
             state: RefCell::new(state),
             waker: RefCell::new(None),
@@ -116,8 +114,8 @@ impl Pipeline {
         }
     }
 
-    pub(super) fn protocol(&self) -> Protocol {
-        self.protocol
+    pub(super) fn manner(&self) -> Manner {
+        self.manner
     }
 
     pub(super) fn number(&self) -> u64 {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::cluster::{Announced, Slot, Topology};
-use crate::config::Live;
+use crate::config::{Live, ReadFrom};
 use crate::metrics::WorkerMetrics;
 
 use super::attention::Attention;
@@ -21,8 +21,9 @@ use super::hold::Hold;
 use super::home::Home;
 use super::node::Node;
 use super::pipeline::Pipeline;
+use super::replicas::Standings;
 use super::routes::Routes;
-use super::{Asker, Cause, Errand, Protocol, Question, Scratch, Terms, Ticket};
+use super::{Asker, Cause, Errand, Manner, Question, Scratch, Terms, Ticket};
 
 /// Why the topology may be out of date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -60,6 +61,8 @@ pub struct PoolParts {
     pub scratch: Scratch,
     /// The node that carries the subscriptions, the same for all workers.
     pub home: Home,
+    /// What is known of replicas, found out elsewhere.
+    pub standings: Arc<ArcSwap<Standings>>,
     /// Asks for a look at the topology; must not block.
     pub hint: Box<dyn Fn(Hint<'_>)>,
 }
@@ -72,6 +75,8 @@ pub struct Pool {
     pub(super) hold: RefCell<Hold>,
     pub(super) held: Notify,
     pub(super) budget: RefCell<Budget>,
+    /// What was taken over last of what is known of replicas.
+    pub(super) standings: RefCell<Arc<Standings>>,
     /// New requests so far.
     pub(super) sent: Cell<u64>,
     /// A slot has another owner, or another node is home.
@@ -91,11 +96,13 @@ impl Pool {
         let settings = parts.settings.now();
         let hold = Hold::new(&settings.backend);
         let budget = Budget::new(&settings.backend);
+        let spreads_reads = settings.cluster.read_from != ReadFrom::Primary;
         drop(settings);
         Rc::new(Self {
             parts,
             topology: RefCell::new(Arc::new(Topology::empty())),
-            routes: RefCell::new(Routes::new()),
+            routes: RefCell::new(Routes::new(spreads_reads)),
+            standings: RefCell::default(),
             hold: RefCell::new(hold),
             held: Notify::new(),
             budget: RefCell::new(budget),
@@ -145,9 +152,9 @@ impl Pool {
         write: impl FnOnce(&mut Vec<u8>),
     ) {
         let now = self.parts.clock.now();
-        let question = Question::new(asker, ticket, terms, now);
+        let mut question = Question::new(asker, ticket, terms, now);
         self.sent.set(self.sent.get() + 1);
-        match self.pipeline_for(terms) {
+        match self.pipeline_for(&mut question) {
             Ok(pipeline) => pipeline.push(question, now, write),
             Err(cause) => {
                 let mut bytes = Vec::new();
@@ -236,7 +243,13 @@ impl Pool {
         self.node(address)
     }
 
-    fn pipeline_for(self: &Rc<Self>, terms: Terms) -> Result<Rc<Pipeline>, Cause> {
+    fn pipeline_for(self: &Rc<Self>, question: &mut Question) -> Result<Rc<Pipeline>, Cause> {
+        if question.terms.replica.is_some()
+            && let Some(pipeline) = self.pipeline_elsewhere(question)
+        {
+            return Ok(pipeline);
+        }
+        let terms = question.terms;
         let now = self.parts.clock.now();
         let node = match terms.slot {
             Some(slot) => self.routes.borrow().owner(slot).cloned(),
@@ -247,15 +260,15 @@ impl Pool {
         if node.is_silent() {
             return Err(Cause::Lost(silence(&node)));
         }
-        self.pipeline_to(&node, terms.protocol)
+        self.pipeline_to(&node, terms.manner())
     }
 
-    fn pipeline_to(
+    pub(super) fn pipeline_to(
         self: &Rc<Self>,
         node: &Rc<Node>,
-        protocol: Protocol,
+        manner: Manner,
     ) -> Result<Rc<Pipeline>, Cause> {
-        if let Some(pipeline) = node.pipeline(protocol) {
+        if let Some(pipeline) = node.pipeline(manner) {
             return Ok(pipeline);
         }
         let now = self.parts.clock.now();
@@ -265,15 +278,15 @@ impl Pool {
         node.is_tried();
         let number = self.opened.get() + 1;
         self.opened.set(number);
-        let pipeline = Rc::new(Pipeline::new(node.clone(), protocol, number, now));
+        let pipeline = Rc::new(Pipeline::new(node.clone(), manner, number, now));
         node.open(&pipeline);
         tokio::task::spawn_local(self.clone().drive(pipeline.clone()));
         Ok(pipeline)
     }
 
     /// Sends an errand to the owner of its slot, or holds it.
-    pub(super) fn dispatch(self: &Rc<Self>, errand: Errand) {
-        match self.pipeline_for(errand.question.terms) {
+    pub(super) fn dispatch(self: &Rc<Self>, mut errand: Errand) {
+        match self.pipeline_for(&mut errand.question) {
             Ok(pipeline) => {
                 if errand.question.tries > 0 {
                     self.parts.metrics.retried();
@@ -285,7 +298,7 @@ impl Pool {
     }
 
     pub(super) fn dispatch_to(self: &Rc<Self>, node: &Rc<Node>, errand: Errand, asking: bool) {
-        match self.pipeline_to(node, errand.question.terms.protocol) {
+        match self.pipeline_to(node, errand.question.terms.manner()) {
             Ok(pipeline) => pipeline.push_bytes(errand, self.parts.clock.now(), asking),
             Err(cause) => self.hold(errand, cause),
         }

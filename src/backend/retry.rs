@@ -57,6 +57,9 @@ impl Pool {
     ) {
         let Some(kind) = refusal.kind() else { return errand.unscripted(reply) };
         self.parts.metrics.redirected(kind);
+        if errand.question.terms.replica.is_some() {
+            return self.ask_primary(errand);
+        }
         let question = &mut errand.question;
         if matches!(refusal, Refusal::TryAgain) && question.terms.splittable {
             return question.asker.split(question.ticket, errand.bytes);

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::cluster::{Slot, Topology};
+use crate::cluster::{Health, Shard, Slot, Topology};
 
 use super::node::Node;
 
@@ -16,16 +16,22 @@ pub(super) struct Routes {
     /// Nodes that own slots; `slots` points here.
     owners: Vec<Rc<Node>>,
     known: HashMap<Box<str>, Rc<Node>, foldhash::fast::RandomState>,
+    /// The replicas of each owner, when they are read from.
+    replicas: Vec<Vec<Rc<Node>>>,
+    spreads_reads: bool,
     turn: usize,
 }
 
 impl Routes {
-    pub(super) fn new() -> Self {
+    /// Replicas are only of interest when they may be read from.
+    pub(super) fn new(spreads_reads: bool) -> Self {
         Self {
             version: 0,
             slots: vec![NOBODY; Slot::COUNT].into_boxed_slice(),
             owners: Vec::new(),
             known: HashMap::default(),
+            replicas: Vec::new(),
+            spreads_reads,
             turn: 0,
         }
     }
@@ -37,6 +43,21 @@ impl Routes {
     pub(super) fn owner(&self, slot: Slot) -> Option<&Rc<Node>> {
         let owner = *self.slots.get(slot.index())?;
         self.owners.get(usize::from(owner))
+    }
+
+    /// Whether the next topology's replicas are of interest.
+    pub(super) fn spread_reads(&mut self, wanted: bool) {
+        self.spreads_reads = wanted;
+    }
+
+    /// The replicas of the slot's owner that may be read from.
+    pub(super) fn replicas(&self, slot: Slot) -> &[Rc<Node>] {
+        let owner = self.slots.get(slot.index()).copied().unwrap_or(NOBODY);
+        self.replicas.get(usize::from(owner)).map_or(&[], Vec::as_slice)
+    }
+
+    pub(super) fn is_replica(&self, node: &Node) -> bool {
+        self.replicas.iter().flatten().any(|replica| std::ptr::eq(Rc::as_ptr(replica), node))
     }
 
     /// The lowest slot of every owner, ascending; `None` when a slot has no owner.
@@ -117,6 +138,12 @@ impl Routes {
     pub(super) fn adopt(&mut self, topology: &Topology, new: impl Fn(&str) -> Node) -> bool {
         let owners: Vec<Rc<Node>> =
             topology.shards().iter().map(|shard| self.node(&shard.primary.address, &new)).collect();
+        let read_from = if self.spreads_reads { topology.shards() } else { &[] };
+        let mut replicas_of = |shard: &Shard| -> Vec<Rc<Node>> {
+            let replicas = shard.replicas.iter().filter(|node| node.health == Health::Online);
+            replicas.map(|node| self.node(&node.address, &new)).collect()
+        };
+        let replicas = read_from.iter().map(&mut replicas_of).collect();
         let mut slots = vec![NOBODY; Slot::COUNT].into_boxed_slice();
         let mut changed = false;
         for (index, entry) in slots.iter_mut().enumerate() {
@@ -129,22 +156,24 @@ impl Routes {
         }
         self.slots = slots;
         self.owners = owners;
+        self.replicas = replicas;
         if changed {
             self.version += 1;
         }
         changed
     }
 
-    /// Forgets nodes that own nothing and have nothing under way.
+    /// Forgets nodes that serve nothing and have nothing under way.
     pub(super) fn forget_idle(&mut self) {
-        let owners = &self.owners;
+        let (owners, replicas) = (&self.owners, &self.replicas);
         self.known.retain(|_, node| {
-            let owns = owners.iter().any(|owner| Rc::ptr_eq(owner, node));
-            if !owns {
+            let mut serving = owners.iter().chain(replicas.iter().flatten());
+            let serves = serving.any(|other| Rc::ptr_eq(other, node));
+            if !serves {
                 // They hold the node in turn, so it would never go.
                 node.drop_kept();
             }
-            owns || node.is_connected()
+            serves || node.is_connected()
         });
     }
 }

@@ -1,5 +1,6 @@
 //! What a session may know of a pool's connections, and tell it about the nodes and the settings.
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::Guard;
@@ -8,6 +9,7 @@ use crate::cluster::Slot;
 use crate::config::Settings;
 use crate::resp::Protocol;
 
+use super::Manner;
 use super::pool::{Hint, Pool, Reason};
 
 impl Pool {
@@ -21,7 +23,8 @@ impl Pool {
     /// The connection that requests for this slot use now, if there is one: another number, another connection.
     pub fn line(&self, slot: Slot, protocol: Protocol) -> Option<u64> {
         let routes = self.routes.borrow();
-        Some(routes.owner(slot)?.pipeline(protocol)?.number())
+        let manner = Manner { protocol, is_readonly: false };
+        Some(routes.owner(slot)?.pipeline(manner)?.number())
     }
 
     /// What holds now.
@@ -30,10 +33,11 @@ impl Pool {
     }
 
     /// Looks again at what is copied out of the settings.
-    pub fn settings_changed(&self) {
+    pub fn settings_changed(self: &Rc<Self>) {
         let settings = self.settings();
         self.hold.borrow_mut().limit_to(&settings.backend);
         self.budget.borrow_mut().limit_to(&settings.backend);
+        self.read_from(settings.cluster.read_from);
     }
 
     /// Asks for a look at the topology: this node says that it is another.

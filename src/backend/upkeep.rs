@@ -45,9 +45,9 @@ impl Pool {
     /// A connection from dialling to its end.
     pub(super) async fn drive(self: Rc<Self>, pipeline: Rc<Pipeline>) {
         let handshake = Handshake {
-            protocol: pipeline.protocol(),
+            protocol: pipeline.manner().protocol,
             credentials: self.credentials(),
-            readonly: false,
+            readonly: pipeline.manner().is_readonly,
             ping: true,
             timeout: self.settings().backend.connect_timeout,
         };
@@ -95,6 +95,10 @@ impl Pool {
             if at == 0 && streaming && !asker.retract(*ticket) {
                 continue;
             }
+            if pipeline.manner().is_readonly {
+                self.ask_primary(errand);
+                continue;
+            }
             if touched && !terms.repeatable {
                 self.parts.metrics.uncertain();
                 let mut reply = Vec::new();
@@ -124,7 +128,11 @@ impl Pool {
             self.routes.borrow().nodes().flat_map(|node| node.pipelines()).collect();
         for pipeline in pipelines {
             let node = pipeline.node();
-            let owns = self.routes.borrow().owns_slots(node);
+            let owns = {
+                let routes = self.routes.borrow();
+                let reads = pipeline.manner().is_readonly && routes.is_replica(node);
+                reads || routes.owns_slots(node)
+            };
             match pipeline.waiting() {
                 None if !owns => pipeline.cut("the node serves no slot any more".into()),
                 None => {}

@@ -4,6 +4,7 @@
 
 mod address;
 mod agree;
+mod progress;
 mod slot;
 mod software;
 mod tags;
@@ -11,6 +12,7 @@ mod view;
 
 pub use address::Announced;
 pub use agree::merge_views;
+pub use progress::{Progress, zone_of};
 pub use slot::Slot;
 pub use software::{Software, Version};
 pub use tags::Tags;

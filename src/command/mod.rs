@@ -16,6 +16,7 @@ mod table;
 use std::borrow::Cow;
 
 use crate::merge::ResponsePolicy;
+use crate::resp::Request;
 
 pub use categories::Categories;
 pub use error::CommandError;
@@ -277,6 +278,15 @@ impl CommandSpec {
     /// Whether a client may send it before it has logged in. No rule denies it.
     pub fn needs_no_login(&self) -> bool {
         matches!(&*self.name, "AUTH" | "HELLO" | "QUIT" | "RESET")
+    }
+
+    /// Whether the request only reads, and every node that has the keys gives the same reply: cursors and what is
+    /// told of a key's storage are each node's own.
+    pub fn is_same_everywhere(&self, request: &Request<'_>) -> bool {
+        let is_own = self.name.ends_with("SCAN")
+            || self.name.starts_with("OBJECT")
+            || self.name.starts_with("MEMORY");
+        self.access == Access::Read && self.retry_for(request) == Retry::Read && !is_own
     }
 
     /// Whether it belongs into the audit log: it is for administrators, or clears databases.

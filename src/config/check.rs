@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use super::{
-    Auth, Backend, CertificateUser, ClientCertificates, Cluster, Limits, Listen, PubSub, Settings,
+    Auth, Backend, CertificateUser, ClientCertificates, Cluster, Limits, Listen, PubSub, ReadFrom,
+    Settings,
 };
 
 /// A rule over several settings.
@@ -115,6 +116,13 @@ pub(super) const CHECKS: &[Check] = &[
         wrong: |s| {
             let Cluster { refresh_min_interval, refresh_interval, .. } = &s.cluster;
             above(s, refresh_min_interval, ("cluster.refresh_interval", refresh_interval))
+        },
+    },
+    Check {
+        keys: &["cluster.read_from", "cluster.zone"],
+        wrong: |s| {
+            let lost = s.cluster.read_from == ReadFrom::NearestZone && s.cluster.zone.is_empty();
+            lost.then(|| "needs `cluster.zone`".to_owned())
         },
     },
     Check {

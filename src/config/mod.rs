@@ -25,7 +25,8 @@ pub use load::{Flag, Sources};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use secret::Secret;
 pub use words::{
-    CertificateUser, ClientCertificates, CrossSlot, LogFormat, OnLoss, Present, Transactions,
+    CertificateUser, ClientCertificates, CrossSlot, LogFormat, OnLoss, Present, ReadFrom,
+    Transactions,
 };
 
 use declare::settings;
@@ -131,6 +132,19 @@ settings! {
         refresh_min_interval: Duration = millis(200), Time(millis(10)..=HOUR);
         /// Address that a node announces to the one that the gateway can reach.
         address_map: BTreeMap<String, String> = BTreeMap::new(), Pairs(HostPort, HostPort);
+        /// Which nodes answer commands that read one key, outside of transactions and scripts.
+        /// primary: the owner of the slot. prefer-replica: one of its replicas. nearest-zone: one of its
+        /// replicas in the zone of this gateway. Where no replica is fit, it is the primary. A client always
+        /// reads what it wrote itself.
+        read_from: ReadFrom = ReadFrom::Primary, OneOf;
+        /// How old the data that a replica answers with may be at most. It is measured, five times in this
+        /// time, by the nodes' replication offsets; an answer that may be older is not given.
+        replica_lag: Duration = seconds(1), Time(millis(100)..=HOUR);
+        /// The zone that this gateway is in, for `read_from = "nearest-zone"`.
+        zone: String = String::new(), Text;
+        /// The zone of each node by its address, for those that do not tell it themselves: Valkey tells its
+        /// `availability-zone`.
+        zones: BTreeMap<String, String> = BTreeMap::new(), Pairs(HostPort, Text);
     }
 
     /// Connections to the nodes.

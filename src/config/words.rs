@@ -92,6 +92,26 @@ impl Word for Transactions {
         &[("refuse", Self::Refuse), ("per-slot", Self::PerSlot), ("best-effort", Self::BestEffort)];
 }
 
+/// Which nodes answer what only reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// The primary.
+    #[default]
+    Primary,
+    /// A replica that lags little, else the primary.
+    PreferReplica,
+    /// The same, if the replica is in the gateway's zone.
+    NearestZone,
+}
+
+impl Word for ReadFrom {
+    const WORDS: &'static [(&'static str, Self)] = &[
+        ("primary", Self::Primary),
+        ("prefer-replica", Self::PreferReplica),
+        ("nearest-zone", Self::NearestZone),
+    ];
+}
+
 /// What happens to a subscriber that may have missed messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnLoss {

@@ -173,6 +173,8 @@ const WORKER_EVENTS: &[Case] = &[
         ],
     ),
     (|w| w.hold_rejected(), &[("slotway_hold_rejections_total", 1.0)]),
+    (|w| w.replica_answered(true), &[("slotway_replica_reads_total", 1.0)]),
+    (|w| w.replica_answered(false), &[("slotway_replica_fallbacks_total", 1.0)]),
     (|w| w.uncertain(), &[("slotway_uncertain_total", 1.0)]),
     (|w| w.script_brought(), &[("slotway_scripts_brought_total", 1.0)]),
     (

@@ -1,5 +1,7 @@
 //! What one worker counts, and the method called where each event happens.
 
+mod calm;
+
 use std::sync::Arc;
 
 use super::label::{Family, Limit, Outcome, Redirect, Rejection};
@@ -85,6 +87,10 @@ series! {
             "Requests refused because too many were held already.";
         scripts_brought: Counter = "slotway_scripts_brought_total",
             "Scripts sent to nodes that did not have them, or might not have.";
+        replica_reads: Counter = "slotway_replica_reads_total",
+            "Requests that a replica answered.";
+        replica_fallbacks: Counter = "slotway_replica_fallbacks_total",
+            "Requests that a replica was asked, and then the primary: the replica refused, lagged or had nothing.";
         uncertain: Counter = "slotway_uncertain_total",
             "Requests whose node was lost after they were sent and that may not be repeated.";
         subscriptions: Gauge = "slotway_subscriptions",
@@ -226,48 +232,10 @@ impl WorkerMetrics {
         self.series.redirects.at(kind).add(1);
     }
 
-    /// A request is sent to a node again.
-    #[inline]
-    pub fn retried(&self) {
-        self.series.retries.add(1);
-    }
-
-    /// Requests of a slot are not sent again yet.
-    #[inline]
-    pub fn retries_postponed(&self) {
-        self.series.retries_postponed.add(1);
-    }
-
-    /// A request starts to wait for a node or a slot to come back.
-    #[inline]
-    pub fn held(&self) {
-        self.series.holds.add(1);
-        self.series.held.add(1);
-    }
-
-    /// A held request waits no longer, whether it is sent or given up.
-    #[inline]
-    pub fn released(&self, micros: u32) {
-        self.series.held.add(-1);
-        self.series.hold_seconds.record(micros);
-    }
-
-    /// A request could not be held because too many were.
-    #[inline]
-    pub fn hold_rejected(&self) {
-        self.series.hold_rejections.add(1);
-    }
-
     /// A script is sent to a node, because a client counts on it.
     #[inline]
     pub fn script_brought(&self) {
         self.series.scripts_brought.add(1);
-    }
-
-    /// A request's node was lost after sending, and the request may not be repeated.
-    #[inline]
-    pub fn uncertain(&self) {
-        self.series.uncertain.add(1);
     }
 
     /// A shared connection to a node is ready for requests.
@@ -288,18 +256,6 @@ impl WorkerMetrics {
     #[inline]
     pub fn connect_failed(&self) {
         self.series.connect_failures.add(1);
-    }
-
-    /// A health probe was sent to a node.
-    #[inline]
-    pub fn probe_sent(&self) {
-        self.series.probes.add(1);
-    }
-
-    /// A node did not answer a health probe.
-    #[inline]
-    pub fn probe_failed(&self) {
-        self.series.probe_failures.add(1);
     }
 
     /// The number of requests in flight changed by `delta`.

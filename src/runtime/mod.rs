@@ -4,6 +4,7 @@
 //! it shares with the workers: accepted sockets, the topology's snapshot, metrics, and the word to drain.
 
 mod certificates;
+mod lag;
 mod listener;
 pub mod logging;
 pub mod proxied;
@@ -32,7 +33,7 @@ use crate::session::{Access, Colleagues, Gateway};
 use certificates::Certificates;
 use listener::Listener;
 use topology::{Entry, News};
-use worker::Workers;
+use worker::{Known, Workers};
 
 /// Messages to the refresher that may wait; more of them would say nothing new.
 const WANTED: usize = 64;
@@ -74,7 +75,9 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let credentials = certificates.credentials.clone();
     let gateway =
         Gateway::new(live.clone(), metrics.clone(), access, colleagues, credentials.clone())?;
-    let workers = Workers::start(inboxes, &gateway, &snapshot, &changes, &wanted)?;
+    let known =
+        Known { topology: snapshot.clone(), changes: changes.clone(), standings: Arc::default() };
+    let workers = Workers::start(inboxes, &gateway, &known, &wanted)?;
 
     let state = Arc::new(admin::State::new(
         metrics.clone(),
@@ -84,13 +87,9 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     ));
     tokio::task::spawn_local(admin::serve(admin_listener, state, stop.clone()));
     let on_news = on_news(&gateway, &readiness, changed);
-    tokio::task::spawn_local(topology::run(
-        Entry { settings: live.clone(), credentials },
-        snapshot,
-        wants,
-        on_news,
-        stop.clone(),
-    ));
+    let entry = Entry { settings: live.clone(), credentials };
+    tokio::task::spawn_local(lag::watch(entry.clone(), known, stop.clone()));
+    tokio::task::spawn_local(topology::run(entry, snapshot, wants, on_news, stop.clone()));
     tokio::task::spawn_local(announce(readiness.clone(), listener.address(), changes));
 
     tokio::select! {

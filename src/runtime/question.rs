@@ -25,7 +25,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn handshake(&self) -> Handshake {
+    pub(super) fn handshake(&self) -> Handshake {
         let credentials = self.credentials.load().as_ref().clone();
         Handshake::control(credentials, self.settings.now().backend.connect_timeout)
     }

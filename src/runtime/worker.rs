@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 
-use crate::backend::{Clock, Hint, Home, Pool, PoolParts};
+use crate::backend::{Clock, Hint, Home, Pool, PoolParts, Standings};
 use crate::cluster::Topology;
 use crate::metrics::WorkerMetrics;
 use crate::session::{Accepted, Gateway, Inbox, Session, Worker};
@@ -36,6 +36,14 @@ pub(super) struct Workers {
     draining: CancellationToken,
 }
 
+/// What the control thread finds out about the cluster.
+pub(super) struct Known {
+    pub(super) topology: Arc<ArcSwap<Topology>>,
+    /// The version of the topology, when it changes.
+    pub(super) changes: watch::Receiver<u64>,
+    pub(super) standings: Arc<ArcSwap<Standings>>,
+}
+
 /// What a worker thread starts with.
 struct Start {
     gateway: Arc<Gateway>,
@@ -43,6 +51,7 @@ struct Start {
     home: Home,
     snapshot: Arc<ArcSwap<Topology>>,
     changes: watch::Receiver<u64>,
+    standings: Arc<ArcSwap<Standings>>,
     wanted: mpsc::Sender<Wanted>,
     sockets: mpsc::UnboundedReceiver<Accepted>,
     load: Arc<AtomicUsize>,
@@ -54,8 +63,7 @@ impl Workers {
     pub(super) fn start(
         inboxes: Vec<Inbox>,
         gateway: &Arc<Gateway>,
-        snapshot: &Arc<ArcSwap<Topology>>,
-        changes: &watch::Receiver<u64>,
+        known: &Known,
         wanted: &mpsc::Sender<Wanted>,
     ) -> anyhow::Result<Self> {
         let draining = CancellationToken::new();
@@ -69,8 +77,9 @@ impl Workers {
                 gateway: gateway.clone(),
                 metrics,
                 home: home.clone(),
-                snapshot: snapshot.clone(),
-                changes: changes.clone(),
+                snapshot: known.topology.clone(),
+                changes: known.changes.clone(),
+                standings: known.standings.clone(),
                 wanted: wanted.clone(),
                 sockets: accepted,
                 load: load.clone(),
@@ -132,6 +141,7 @@ impl Start {
             clock: clock.clone(),
             scratch: scratch.clone(),
             home: self.home.clone(),
+            standings: self.standings.clone(),
             hint: hint(self.wanted.clone()),
         });
         let worker =

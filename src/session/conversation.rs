@@ -18,6 +18,7 @@ use super::client::Client;
 use super::places::About;
 use super::pubsub::{Destination, Subscribed};
 use super::rates::Pace;
+use super::reads::Reads;
 use super::replies::{End, Replies};
 use super::scrutiny::Monitoring;
 use super::socket::{Ends, Writer};
@@ -80,6 +81,8 @@ pub(super) struct Conversation {
     pub(super) subscribed: Rc<Subscribed>,
     /// Where the latest messages that it published went, as long as nothing else followed them.
     pub(super) publishing: Option<Destination>,
+    /// Which of its reads replicas may answer.
+    pub(super) reads: Reads,
     /// The slot table's version under which the requests under way were routed.
     routed: u64,
     /// The users' version that the client's user is of; 0 when it is to be looked up.
@@ -113,6 +116,7 @@ impl Conversation {
             turn: None,
             monitoring: None,
             publishing: None,
+            reads: Reads::default(),
             routed: 0,
             seen: Cell::new(0),
             free_under: Cell::new(0),

@@ -25,6 +25,7 @@ mod patience;
 mod places;
 mod pubsub;
 mod rates;
+mod reads;
 mod replies;
 mod scripts;
 mod scrutiny;

@@ -87,6 +87,11 @@ impl Conversation {
         }
         let plan =
             plan(spec, request, self.worker.reach(), &mut self.worker.positions.borrow_mut());
+        if self.worker.spreads_reads()
+            && self.choose_reader(spec, request, plan.as_ref().ok()) == Flow::Wait
+        {
+            return Flow::Wait;
+        }
         match plan {
             Ok(Plan::Forward { slot, .. }) if self.replies.is_delicate(slot) => return Flow::Wait,
             Ok(Plan::Forward { slot, several }) => {
@@ -97,7 +102,9 @@ impl Conversation {
                 if several {
                     self.replies.mark_delicate(ticket, slot);
                 }
-                self.forward(ticket, self.terms(spec, Some(slot), request), request, whole);
+                let replica = self.reads.take_leeway();
+                let terms = Terms { replica, ..self.terms(spec, Some(slot), request) };
+                self.forward(ticket, terms, request, whole);
             }
             Ok(Plan::Split(split)) if self.must_wait(&split) => return Flow::Wait,
             Ok(Plan::Split(split)) => self.send_split(spec, &split, request),

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use crate::command::Cross;
-use crate::config::{CrossSlot, Settings};
+use crate::config::{CrossSlot, ReadFrom, Settings};
 use crate::resp;
 use crate::route::Reach;
 
@@ -16,6 +16,8 @@ pub(super) struct Tuning {
     reach: Cell<Reach>,
     /// Most requests, and most bytes, of one client that may be under way.
     inflight: Cell<(usize, usize)>,
+    /// Whether replicas are read from.
+    spreads_reads: Cell<bool>,
 }
 
 impl Tuning {
@@ -24,6 +26,7 @@ impl Tuning {
             limits: Cell::new(limits(settings)),
             reach: Cell::new(reach(settings)),
             inflight: Cell::new(inflight(settings)),
+            spreads_reads: Cell::new(spreads_reads(settings)),
         }
     }
 }
@@ -47,12 +50,19 @@ impl Worker {
         self.tuning.inflight.get()
     }
 
+    /// Whether replicas are read from.
+    #[inline]
+    pub(super) fn spreads_reads(&self) -> bool {
+        self.tuning.spreads_reads.get()
+    }
+
     /// Looks again at everything that is copied out of the settings, for clients that are connected, too.
     pub fn settings_changed(&self) {
         let settings = self.gateway.settings();
         self.tuning.limits.set(limits(&settings));
         self.tuning.reach.set(reach(&settings));
         self.tuning.inflight.set(inflight(&settings));
+        self.tuning.spreads_reads.set(spreads_reads(&settings));
         self.gathered.limit_to(settings.routing.gathered_bytes_all);
         self.scripts.limit_to(share_of_scripts(&self.gateway, &settings));
         self.rooms.on_loss.set(settings.pubsub.on_loss);
@@ -84,6 +94,10 @@ fn reach(settings: &Settings) -> Reach {
         CrossSlot::Move => Cross::Move,
     };
     Reach { cross, sort_patterns: settings.routing.sort_patterns }
+}
+
+fn spreads_reads(settings: &Settings) -> bool {
+    settings.cluster.read_from != ReadFrom::Primary
 }
 
 fn inflight(settings: &Settings) -> (usize, usize) {

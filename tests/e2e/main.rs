@@ -44,6 +44,7 @@ mod protocol;
 mod proxied;
 mod pubsub;
 mod redirect;
+mod replica_reads;
 mod scan;
 mod scripts;
 mod tls;

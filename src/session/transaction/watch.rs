@@ -24,7 +24,7 @@ use super::super::conversation::{Conversation, Flow};
 use super::super::family::family;
 use super::super::worker::Worker;
 use super::queue::Block;
-use super::{CROSSSLOT, TOO_LARGE, limit};
+use super::{CROSSSLOT, TOO_LARGE, Transaction, limit};
 
 /// Between two tries to find the node that has the slot.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -60,6 +60,13 @@ pub(super) enum Failure {
 #[derive(Default)]
 pub(super) struct Watching {
     watches: RefCell<Vec<Watch>>,
+}
+
+impl Transaction {
+    /// Whether it looks out for changes of keys, so that what it reads must be the latest.
+    pub(in crate::session) fn is_watching(&self) -> bool {
+        self.watching.is_some()
+    }
 }
 
 /// `WATCH key..`
