@@ -29,6 +29,7 @@ mod harness;
 mod holds;
 mod hostile;
 mod info;
+mod killed;
 mod learned;
 mod limits;
 mod load;

@@ -16,7 +16,7 @@ fn moving(cluster: &Cluster) -> Gateway {
 }
 
 /// Keys in three slots of three nodes, unlike those of any other test.
-fn keys(test: &str) -> [String; 3] {
+pub(crate) fn keys(test: &str) -> [String; 3] {
     let in_third = |third: u16| {
         let names = (0_u32..).map(|number| format!("{test}:{number}"));
         names.into_iter().find(|name| key_slot(name.as_bytes()) / 5462 == third).unwrap()
@@ -322,7 +322,7 @@ fn of_two_that_set_the_same_new_keys_one_wins() {
 }
 
 /// Names of the gateway's own keys, at every primary.
-fn stages(cluster: &Cluster) -> Vec<String> {
+pub(crate) fn stages(cluster: &Cluster) -> Vec<String> {
     let names = (0..3).flat_map(|node| cluster.node(node).client().call("KEYS __gw:*").items());
     names.map(|name| name.text()).collect()
 }

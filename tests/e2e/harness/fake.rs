@@ -290,7 +290,7 @@ fn starts_with(request: &[Vec<u8>], words: &[&str]) -> bool {
 }
 
 /// The first complete request and its length. Only arrays of bulk strings: a gateway sends nothing else.
-fn parse(buffer: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
+pub(super) fn parse(buffer: &[u8]) -> Option<(Vec<Vec<u8>>, usize)> {
     let number = |at: usize, mark: u8| -> Option<(usize, usize)> {
         let line = buffer.get(at..)?;
         let end = memchr::memmem::find(line, b"\r\n")?;
