@@ -19,7 +19,7 @@ const FIXTURE: &[&str] = &[
 ];
 
 /// Calls that need not wait, or not for long.
-const CALLS: &[&str] = &[
+pub(crate) const CALLS: &[&str] = &[
     "BLPOP Knone Klist 1",
     "BRPOP Klist Knone 1",
     "BLPOP Klist Klist 1",
@@ -72,7 +72,7 @@ const CALLS: &[&str] = &[
 ];
 
 /// The same for two keys that must share a slot.
-const MOVES: &[&str] = &[
+pub(crate) const MOVES: &[&str] = &[
     "BLMOVE Klist Klist2 LEFT RIGHT 1",
     "BLMOVE Klist Klist right left 1",
     "BLMOVE Knone Klist2 LEFT RIGHT 0.01",

@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use slotway::command::{Class, Commands};
 
 use crate::corpus::{
-    Compare, DIFFERENCES, FIXTURES, KEYED, KEYLESS, ONE_SLOT, ONE_SLOT_FIXTURE, ONE_SLOT_PROBES,
-    PROBES, SPLIT, SPLIT_FIXTURE, SPLIT_PROBES,
+    Compare, DIFFERENCES, FIXTURES, KEYED, KEYLESS, NEWER, NEWER_KEYLESS, ONE_SLOT,
+    ONE_SLOT_FIXTURE, ONE_SLOT_PROBES, PROBES, SPLIT, SPLIT_FIXTURE, SPLIT_PROBES,
 };
 use crate::harness::{Client, Cluster, Gateway, PATIENCE, Reply, Server, request};
 
@@ -94,12 +94,49 @@ fn a_split_call_of_thousands_of_keys_is_answered_alike() {
 fn calls_that_reach_no_key_are_answered_alike() {
     let (server, gateway) = (Server::standalone(), Gateway::before(Cluster::shared()).start());
     for protocol in [2, 3] {
-        for line in KEYLESS {
+        let newer = known(&server, NEWER_KEYLESS);
+        for line in KEYLESS.iter().chain(&newer) {
+            if line.ends_with(" ID x") && reads_lists_of_ids(&server) {
+                continue;
+            }
             // One connection each: some of them change what follows.
             let case = case(line, [*line], "k", b"", "");
             assert_alike(&[case], protocol, server.address(), gateway.address());
         }
     }
+}
+
+/// Commands that the server under test does not have are unknown to it, and to nobody else.
+#[test]
+fn newer_calls_are_answered_alike_where_there_are_any() {
+    let (server, gateway) = (Server::standalone(), Gateway::before(Cluster::shared()).start());
+    for protocol in [2, 3] {
+        let mut cases = Vec::new();
+        for (fixture, setup) in FIXTURES {
+            for line in known(&server, NEWER) {
+                let lines = setup.iter().chain([&line]).chain(PROBES).copied();
+                let key = format!("newer{protocol}:{}", cases.len());
+                cases.push(case(&format!("{line} ({fixture})"), lines, &key, b"", fixture));
+            }
+        }
+        assert_alike(&cases, protocol, server.address(), gateway.address());
+    }
+}
+
+/// Valkey from 8.1 on, where what is no number is no part of the list.
+fn reads_lists_of_ids(server: &Server) -> bool {
+    !server.client().call("CLIENT KILL ID 999999999 999999998").is_error()
+}
+
+/// Those lines whose command the server has.
+fn known(server: &Server, lines: &[&'static str]) -> Vec<&'static str> {
+    let mut client = server.client();
+    let mut has = |line: &&&str| {
+        let words: Vec<&str> = line.split(' ').collect();
+        let name = if words[0] == "CLIENT" { words[..2].join("|") } else { words[0].to_owned() };
+        !client.call(&format!("COMMAND INFO {name}")).items()[0].is_nil()
+    };
+    lines.iter().filter(|line| has(line)).copied().collect()
 }
 
 #[test]
@@ -122,7 +159,8 @@ fn every_keyed_and_split_command_of_the_server_is_in_the_corpus() {
     let server = Server::standalone();
     let mut client = server.client();
     let commands = Commands::baseline();
-    let lines: Vec<&str> = KEYED.iter().copied().flatten().chain(SPLIT).copied().collect();
+    let lines: Vec<&str> =
+        KEYED.iter().copied().flatten().chain(SPLIT).chain(NEWER).copied().collect();
     let mut seen = 0;
     for row in commands.iter().filter(|row| matches!(row.class, Class::Keyed | Class::Split)) {
         let name = row.name.replace(' ', "|").to_lowercase();

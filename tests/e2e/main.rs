@@ -19,6 +19,7 @@ mod blocking_moves;
 mod broadcast;
 mod connect;
 mod corpus;
+mod coverage;
 mod differential;
 mod doctor;
 mod drain;

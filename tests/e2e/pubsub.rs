@@ -11,7 +11,7 @@ use crate::harness::{
 };
 
 /// What one client sends and how many frames come back, in either protocol.
-const TALK: &[(&str, usize)] = &[
+pub(crate) const TALK: &[(&str, usize)] = &[
     ("SUBSCRIBE a b a", 3),
     ("PSUBSCRIBE a* [x", 2),
     ("SSUBSCRIBE s1 s2 s3", 3),
@@ -55,7 +55,7 @@ const TALK: &[(&str, usize)] = &[
 ];
 
 /// The same for a client that speaks RESP3, which may do anything while it is subscribed.
-const FREE_TALK: &[(&str, usize)] = &[
+pub(crate) const FREE_TALK: &[(&str, usize)] = &[
     ("SUBSCRIBE own", 1),
     ("PUBLISH own one", 2),
     ("PSUBSCRIBE own o*n none", 3),

@@ -69,7 +69,7 @@ const OPTIONS: &[&str] = &[
     "MATCH key:7 MATCH key:8",
 ];
 
-const WRONG: &[&str] = &[
+pub(crate) const WRONG: &[&str] = &[
     "SCAN x",
     "SCAN 1x",
     "SCAN 99999999999999999999",

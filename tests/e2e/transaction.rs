@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use crate::harness::{Client, Cluster, Gateway, Reply, Server, request};
 
 /// Requests that belong together; `K` stands for a prefix that all keys of the sequence share.
-const SEQUENCES: &[&[&str]] = &[
+pub(crate) const SEQUENCES: &[&[&str]] = &[
     &["MULTI", "SET Ka 1", "INCR Ka", "GET Ka", "EXEC", "GET Ka"],
     &["MULTI", "EXEC", "EXEC", "DISCARD", "UNWATCH"],
     &["MULTI", "MULTI", "SET Ka 1", "MULTI", "EXEC", "GET Ka"],
