@@ -40,6 +40,21 @@ impl Dialect {
         }
     }
 
+    /// Whether leaving a channel without being in any is a mistake. It was one in Valkey 8.0 alone.
+    pub(super) fn objects_to_unsubscribing(self) -> bool {
+        self.is_valkey_since(8) && self.0.version() < Version::new(8, 1, 0)
+    }
+
+    /// SELECT of a database that there is not, where the gateway shows itself as a cluster.
+    pub(super) fn no_such_database(self) -> &'static str {
+        // Since then a node may have several, and says what a single server says.
+        if self.is_valkey_since(9) {
+            "ERR DB index is out of range"
+        } else {
+            "ERR SELECT is not allowed in cluster mode"
+        }
+    }
+
     /// HELLO before anybody has logged in.
     pub(super) fn hello_without_login(self) -> String {
         let protocol = if self.0.is_since(7, 2) { " <proto>" } else { "" };

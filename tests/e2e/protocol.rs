@@ -142,15 +142,12 @@ fn a_stranger_is_answered_as_by_a_server() {
     }
 }
 
-/// A fault of Valkey 8.0 and Redis 8.2: who has logged in and then names a wrong password gets no reply at all.
+/// A fault of Valkey 8.0 and Redis 8.2: a wrong password behind a right one, in one packet, gets no reply at all.
 fn says_nothing_to_a_wrong_password(server: &Server) -> bool {
     let mut client = server.client();
-    let replies = [client.call("AUTH secret"), {
-        client.send(b"AUTH wrong\r\nPING\r\n");
-        client.reply()
-    }];
-    assert_eq!(replies[0].text(), "OK");
-    replies[1].text() == "PONG"
+    client.send(b"AUTH secret\r\nAUTH wrong\r\nPING\r\n");
+    assert_eq!(client.reply().text(), "OK");
+    client.reply().text() == "PONG"
 }
 
 /// A server skips two bytes after an argument without looking; the gateway insists, so that nobody can make it and a

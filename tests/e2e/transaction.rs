@@ -346,7 +346,11 @@ fn what_cannot_be_queued_spoils_the_transaction() {
     ];
     for (line, expected) in table {
         let lines = ["MULTI", "SET spoil:x 1", line, "SET spoil:x 2", "EXEC", "GET spoil:x"];
-        let replies: Vec<String> = client.pipeline(&lines).iter().map(Reply::text).collect();
+        let mut replies: Vec<String> = client.pipeline(&lines).iter().map(Reply::text).collect();
+        if expected == not_allowed && replies[2].starts_with("ERR Command '") {
+            // Valkey 9 names the command.
+            replies[2] = not_allowed.to_owned();
+        }
         let aborted = "EXECABORT Transaction discarded because of previous errors.";
         assert_eq!(replies, ["OK", "QUEUED", expected, "QUEUED", aborted, "-1"], "{line}");
     }

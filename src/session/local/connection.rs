@@ -66,7 +66,9 @@ pub(super) fn select(
     let index = request.arg(1).and_then(number::integer).map(i32::try_from);
     match index {
         Some(Ok(0)) => Ok(ok(conversation, spec)),
-        Some(Ok(_)) if conversation.worker.gateway.mode() == "cluster" => Err(Refused::Select),
+        Some(Ok(_)) if conversation.worker.gateway.mode() == "cluster" => {
+            Err(Refused::Select(conversation.dialect().no_such_database()))
+        }
         Some(Ok(_)) => Err(Refused::Database),
         _ => Err(Refused::NotAnInteger),
     }

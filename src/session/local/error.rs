@@ -16,8 +16,8 @@ pub(in crate::session) enum Refused {
     Arity(String),
     #[error("ERR DB index is out of range")]
     Database,
-    #[error("ERR SELECT is not allowed in cluster mode")]
-    Select,
+    #[error("{0}")]
+    Select(&'static str),
     #[error("ERR Unknown node {0}")]
     Node(String),
     #[error("ERR timeout is not an integer or out of range")]

@@ -13,7 +13,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::backend::{Kind, Topic};
-use crate::cluster::Version;
 use crate::command::{Class, CommandSpec};
 use crate::metrics::Limit;
 use crate::resp::{Request, write};
@@ -29,9 +28,6 @@ pub(super) use census::{Desk, desks};
 pub(super) use publish::{Destination, Publication};
 pub(super) use rooms::Rooms;
 pub(super) use subscribed::{Subscribed, Tally};
-
-/// From this version on Valkey objects to leaving what was never entered.
-const VALKEY_OBJECTS: Version = Version::new(8, 0, 0);
 
 /// Begins to publish, to subscribe, or to end a subscription.
 pub(super) fn serve(
@@ -223,9 +219,9 @@ fn unsubscribe(
     request: &Request<'_>,
     kind: Kind,
 ) -> Flow {
-    let software = conversation.worker.gateway.software();
-    let objects = software.name() == "valkey" && software.version() >= VALKEY_OBJECTS;
-    if objects && conversation.client.subscriptions.get().total() == 0 {
+    if conversation.dialect().objects_to_unsubscribing()
+        && conversation.client.subscriptions.get().total() == 0
+    {
         let word = kind.unsubscribe();
         let text = format!("NOSUB '{word}' command executed not in subscribed mode");
         return conversation.fail(family(spec), text);
