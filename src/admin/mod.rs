@@ -1,33 +1,44 @@
-//! HTTP for machines and people: `/metrics`, `/healthz`, `/readyz`, `/status.json`.
+//! HTTP for machines and people: `/metrics`, `/healthz`, `/readyz`, and the status page.
 //!
 //! It runs on the control thread and is bounded in every direction, so that nobody who can reach
 //! the port can take more than a little memory and 64 connections.
 
+mod events;
 mod guard;
+mod history;
+mod page;
 mod probe;
 mod readiness;
 mod routes;
+mod status;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use hyper::header::HeaderValue;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::cluster::Topology;
 use crate::config::Live;
 use crate::metrics::Metrics;
 use crate::observe::Sights;
 
 use guard::Guard;
+use history::History;
 
 pub use probe::{Answer, probe};
 pub use readiness::{Readiness, Verdict};
@@ -45,31 +56,66 @@ const LAST_ANSWER_TIME: Duration = Duration::from_secs(5);
 /// How long to wait when a connection cannot be accepted, for lack of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Time between two points of what the status page draws.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// What the pages show.
 #[derive(Debug)]
 pub struct State {
     metrics: Arc<Metrics>,
     readiness: Arc<Readiness>,
     sights: Arc<Sights>,
+    topology: Arc<ArcSwap<Topology>>,
     guard: Guard,
+    history: RefCell<History>,
+    policy: HeaderValue,
 }
 
 impl State {
-    /// The pages show these metrics, this readiness, and to whom the settings allow it what the workers see.
+    /// The pages show these metrics, this readiness, and to whom the settings allow it the cluster and what the
+    /// workers see.
+    ///
+    /// # Errors
+    /// The status page's policy is no header, which a test would have shown.
     pub fn new(
         metrics: Arc<Metrics>,
         readiness: Arc<Readiness>,
         sights: Arc<Sights>,
+        topology: Arc<ArcSwap<Topology>>,
         live: Arc<Live>,
-    ) -> Self {
-        Self { metrics, readiness, sights, guard: Guard::new(live) }
+    ) -> anyhow::Result<Self> {
+        let history = RefCell::new(History::new(metrics.overview(), topology.load_full()));
+        let policy = HeaderValue::from_str(&page::policy())?;
+        let guard = Guard::new(live);
+        Ok(Self { metrics, readiness, sights, topology, guard, history, policy })
+    }
+
+    /// Adds a point to what the status page draws, so many seconds after the last one.
+    fn look(&self, seconds: f64) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (overview, topology) = (self.metrics.overview(), self.topology.load_full());
+        self.history.borrow_mut().look(now, overview, topology, seconds);
+    }
+}
+
+/// Remembers the last minutes for the status page, until `stop`.
+pub async fn remember(state: Rc<State>, stop: CancellationToken) {
+    let mut last = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = sleep(LOOK) => {}
+        }
+        let now = Instant::now();
+        state.look(now.duration_since(last).as_secs_f64());
+        last = now;
     }
 }
 
 /// Serves the pages until `stop`, then lets answers under way leave.
 ///
 /// Must run inside a `LocalRuntime`, since connections are tasks of its thread.
-pub async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, state: Rc<State>, stop: CancellationToken) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -77,7 +123,7 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationT
             Some(_) = connections.join_next() => {}
             accepted = listener.accept(), if connections.len() < MOST_CONNECTIONS => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn_local(converse(stream, Arc::clone(&state), stop.clone()));
+                    connections.spawn_local(converse(stream, Rc::clone(&state), stop.clone()));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the admin port cannot accept a connection");
@@ -91,7 +137,7 @@ pub async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationT
 }
 
 /// One connection, from its first request to its end.
-async fn converse(stream: TcpStream, state: Arc<State>, stop: CancellationToken) {
+async fn converse(stream: TcpStream, state: Rc<State>, stop: CancellationToken) {
     let service = service_fn(|request| {
         let answer = routes::answer(&request, &state);
         async { Ok::<_, Infallible>(answer) }

@@ -4,29 +4,27 @@ use std::fmt::Display;
 
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use hyper::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS,
+};
 use hyper::{Method, Request, Response, StatusCode};
-
-use serde::Serialize;
 
 use super::State;
 use super::guard::Denial;
+use super::{page, status};
 use crate::metrics;
-use crate::observe::{BigKey, HotKey, Slow};
-
-/// Keys of each list that pages show.
-const SHOWN: usize = 20;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
 
-const INDEX: &str = "\
-slotway
-
-/metrics  what is counted, in the Prometheus text format
-/healthz  200 while the process runs
-/readyz   200 when clients should be sent here, else 503, with the reason
-/status.json  hot keys, big keys, slow log
+const INDEX: &str = "
+/             what the gateway sees, for people
+/status.json  the same for machines
+/metrics      what is counted, in the Prometheus text format
+/healthz      200 while the process runs
+/readyz       200 when clients should be sent here, else 503, with the reason
 ";
 
 type Page = Response<Full<Bytes>>;
@@ -35,11 +33,11 @@ type Make = fn(&State) -> Page;
 /// The answer to a request; its body, if it has one, is not read.
 pub(super) fn answer<B>(request: &Request<B>, state: &State) -> Page {
     let (make, for_whom): (Make, _) = match request.uri().path() {
-        "/" => (index, ForWhom::Anybody),
+        "/" => (status_page, ForWhom::Administrators),
         "/metrics" => (metrics_page, ForWhom::Anybody),
         "/healthz" => (alive, ForWhom::Anybody),
         "/readyz" => (ready, ForWhom::Anybody),
-        "/status.json" => (status, ForWhom::Administrators),
+        "/status.json" => (status_json, ForWhom::Administrators),
         _ => return page(StatusCode::NOT_FOUND, TEXT, "not found\n"),
     };
     // hyper leaves the body out of an answer to HEAD and keeps its length.
@@ -77,16 +75,12 @@ fn denied(denial: Denial) -> Page {
             "this page is for localhost: under other names set admin.password\n",
         ),
     };
-    let mut refusal = page(status, TEXT, why);
+    let mut refusal = page(status, TEXT, format!("{why}{INDEX}"));
     if denial == Denial::Password {
         let realm = HeaderValue::from_static("Basic realm=\"slotway\", charset=\"UTF-8\"");
         refusal.headers_mut().insert(WWW_AUTHENTICATE, realm);
     }
     refusal
-}
-
-fn index(_: &State) -> Page {
-    page(StatusCode::OK, TEXT, INDEX)
 }
 
 fn alive(_: &State) -> Page {
@@ -102,22 +96,17 @@ fn ready(state: &State) -> Page {
     }
 }
 
-/// What `/status.json` answers.
-#[derive(Serialize)]
-struct Status<'a> {
-    hot_keys: Vec<HotKey>,
-    big_keys: Vec<BigKey>,
-    slow_log: Vec<&'a Slow>,
+fn status_page(state: &State) -> Page {
+    let mut answer = page(StatusCode::OK, HTML, page::PAGE);
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_SECURITY_POLICY, state.policy.clone());
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    answer
 }
 
-fn status(state: &State) -> Page {
-    let slow_log = state.sights.slow_log(SHOWN);
-    let status = Status {
-        hot_keys: state.sights.hot_keys(SHOWN),
-        big_keys: state.sights.big_keys(SHOWN),
-        slow_log: slow_log.iter().map(AsRef::as_ref).collect(),
-    };
-    match serde_json::to_vec(&status) {
+fn status_json(state: &State) -> Page {
+    match status::status(state) {
         Ok(body) => page(StatusCode::OK, JSON, body),
         Err(error) => failure(&error),
     }

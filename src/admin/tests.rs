@@ -18,7 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// The server, its state, and what stops it.
 struct Server {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Rc<State>,
+    live: Arc<Live>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }
@@ -29,15 +30,19 @@ impl Server {
         let address = listener.local_addr().unwrap();
         let readiness = Arc::new(Readiness::new(1.0));
         let live = Live::new(Settings::default());
-        let state = Arc::new(State::new(
-            Metrics::new(1).unwrap(),
-            readiness,
-            Sights::new(1, live.clone()),
-            live,
-        ));
+        let state = Rc::new(
+            State::new(
+                Metrics::new(1).unwrap(),
+                readiness,
+                Sights::new(1, live.clone()),
+                Arc::new(ArcSwap::from_pointee(Topology::empty())),
+                live.clone(),
+            )
+            .unwrap(),
+        );
         let stop = CancellationToken::new();
-        let task = tokio::task::spawn_local(serve(listener, Arc::clone(&state), stop.clone()));
-        Self { address, state, stop, task }
+        let task = tokio::task::spawn_local(serve(listener, Rc::clone(&state), stop.clone()));
+        Self { address, state, live, stop, task }
     }
 
     async fn connect(&self) -> TcpStream {
@@ -52,7 +57,8 @@ impl Server {
     }
 
     async fn get(&self, path: &str) -> Answer {
-        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")).await
+        self.ask(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"))
+            .await
     }
 }
 
@@ -121,7 +127,8 @@ fn pages_answer() {
         let server = Server::start().await;
         let text = "text/plain; charset=utf-8";
         let cases = [
-            ("/", 200, text, "/metrics"),
+            ("/", 200, "text/html; charset=utf-8", "<title>slotway</title>"),
+            ("/status.json", 200, "application/json", "\"slots\":[[0,16383,null]]"),
             ("/healthz", 200, text, "ok\n"),
             ("/healthz?verbose=1", 200, text, "ok\n"),
             ("/metrics", 200, metrics::CONTENT_TYPE, "# TYPE slotway_sessions gauge\n"),
@@ -145,7 +152,7 @@ fn pages_answer() {
 fn methods_are_get_and_head() {
     run(async {
         let server = Server::start().await;
-        let rest = "HTTP/1.1\r\nhost: x\r\nconnection: close\r\n";
+        let rest = "HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n";
         let head = server.ask(&format!("HEAD /healthz {rest}\r\n")).await;
         assert_eq!((head.status, head.body.as_str()), (200, ""));
         assert_eq!(head.header("content-length"), Some("3"));
@@ -260,9 +267,9 @@ fn a_client_that_does_not_read_is_cut_off() {
         // What cannot be written within a second of this clock cannot be written at all.
         while timeout(Duration::from_secs(1), stream.write_all(request)).await.is_ok() {}
         // The test, the server and each connection hold the state.
-        assert_eq!(Arc::strong_count(&server.state), 3);
+        assert_eq!(Rc::strong_count(&server.state), 3);
         sleep(CONNECTION_TIME + LAST_ANSWER_TIME + Duration::from_secs(1)).await;
-        assert_eq!(Arc::strong_count(&server.state), 2, "the connection still waits");
+        assert_eq!(Rc::strong_count(&server.state), 2, "the connection still waits");
     });
 }
 
@@ -277,5 +284,32 @@ fn stop_closes_what_is_idle_and_ends() {
         assert_eq!(read_to_end(&mut kept).await, b"");
         timeout(PATIENCE, server.task).await.expect("the server ends").unwrap();
         assert!(TcpStream::connect(server.address).await.is_err());
+    });
+}
+
+#[test]
+fn pages_with_keys_are_for_this_machine_and_run_nothing_else() {
+    run(async {
+        let server = Server::start().await;
+        let policy = server.get("/").await.header("content-security-policy").unwrap().to_owned();
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        for path in ["/", "/status.json"] {
+            let request =
+                format!("GET {path} HTTP/1.1\r\nhost: x.example\r\nconnection: close\r\n\r\n");
+            let refusal = server.ask(&request).await;
+            assert_eq!(refusal.status, 403);
+            assert!(refusal.body.contains("set admin.password"), "{}", refusal.body);
+        }
+        server.live.replace(Settings {
+            admin: crate::config::Admin {
+                password: crate::config::Secret::new("pw"),
+                ..Default::default()
+            },
+            ..Settings::default()
+        });
+        let refusal = server.get("/status.json").await;
+        assert_eq!(refusal.status, 401);
+        assert!(refusal.header("www-authenticate").unwrap().starts_with("Basic "));
+        assert_eq!(server.get("/metrics").await.status, 200);
     });
 }

@@ -202,6 +202,11 @@ impl Pool {
         self.routes.borrow().owner(slot).map(|node| node.address.clone())
     }
 
+    /// Leases in use or kept.
+    pub fn leases(&self) -> usize {
+        self.leases.get()
+    }
+
     /// Whether enough leases are left that one may be held for as long as somebody likes to wait. The last
     /// quarter is kept for those who are done soon.
     pub fn has_spare_lease(&self) -> bool {

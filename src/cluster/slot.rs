@@ -41,6 +41,11 @@ impl Slot {
         (usize::from(number) < Self::COUNT).then_some(Self(number))
     }
 
+    /// Every slot, in order.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..).map_while(Self::new)
+    }
+
     /// Its number, below [`Slot::COUNT`].
     #[inline]
     pub fn index(self) -> usize {

@@ -91,6 +91,13 @@ impl Control {
     }
 }
 
+impl Control {
+    /// Reloads that were well, and that were not.
+    pub(super) fn reloads(&self) -> (u64, u64) {
+        (self.reloads.get(), self.reload_failures.get())
+    }
+}
+
 /// What stands out among the requests.
 #[derive(Debug)]
 struct Observed {

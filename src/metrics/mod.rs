@@ -9,6 +9,7 @@ mod control;
 mod exposition;
 mod label;
 mod node;
+mod overview;
 mod process;
 mod series;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use process::ProcessCollector;
 
 pub use label::{Family, Limit, Outcome, Redirect, Rejection};
 pub use node::{Circuit, NodeMetrics};
+pub use overview::{Latencies, NodeOverview, Overview};
 pub use process::Usage;
 pub use worker::WorkerMetrics;
 

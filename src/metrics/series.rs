@@ -45,7 +45,7 @@ macro_rules! series {
         $(#[$about])*
         #[derive(Debug, Default)]
         pub(super) struct $owner {
-            $($field: $series,)*
+            $(pub(in crate::metrics) $field: $series,)*
         }
 
         impl $owner {
@@ -98,6 +98,10 @@ impl Elapsed {
     pub(super) fn add(&self, micros: u32) {
         self.0.add(u64::from(micros));
     }
+
+    pub(super) fn micros(&self) -> u64 {
+        self.0.get()
+    }
 }
 
 impl Series for Elapsed {
@@ -147,13 +151,17 @@ impl Flag {
     pub(super) fn set(&self, value: bool) {
         self.0.store(value, Relaxed);
     }
+
+    pub(super) fn holds(&self) -> bool {
+        self.0.load(Relaxed)
+    }
 }
 
 impl Series for Flag {
     const KIND: MetricType = MetricType::GAUGE;
 
     fn samples(writers: &[&Self]) -> Vec<Metric> {
-        let holds = writers.iter().any(|w| w.0.load(Relaxed));
+        let holds = writers.iter().any(|w| w.holds());
         vec![gauge_sample(f64::from(u8::from(holds)))]
     }
 }
@@ -186,6 +194,20 @@ impl<const FIRST: u32, const SLOTS: usize, const UNIT: u32> Histogram<FIRST, SLO
 
     pub(super) fn sum(&self) -> u64 {
         self.sum.get()
+    }
+
+    /// How many of its slots there are.
+    pub(super) const SLOTS: usize = SLOTS;
+
+    /// What was recorded in each slot.
+    pub(super) fn counts(&self) -> impl Iterator<Item = u64> {
+        self.slots.iter().map(Counter::get)
+    }
+
+    /// Between which recorded values each slot lies.
+    pub(super) fn bounds() -> impl Iterator<Item = (f64, f64)> {
+        let bound = |slot: usize| f64::from(2_u32.pow(FIRST + slot as u32));
+        (0..SLOTS).map(move |slot| (if slot == 0 { 0.0 } else { bound(slot - 1) }, bound(slot)))
     }
 }
 

@@ -101,6 +101,8 @@ series! {
             "Channels and patterns of which messages may have been missed, because a node was lost or a slot moved.";
         slow_subscribers: Counter = "slotway_slow_subscribers_total",
             "Subscribers disconnected because they left too many messages unread.";
+        leases: Gauge = "slotway_leases",
+            "Connections to nodes that single clients have for themselves, or that are kept for them.";
         panics: Counter = "slotway_panics_total",
             "Panics, each of which ended one session.";
     }
@@ -301,8 +303,12 @@ impl WorkerMetrics {
         self.series.slow_subscribers.add(1);
     }
 
+    /// So many leases are taken or kept.
+    pub fn leases(&self, count: usize) {
+        self.series.leases.set(count as i64);
+    }
+
     /// A panic ended a session.
-    #[inline]
     pub fn panicked(&self) {
         self.series.panics.add(1);
     }

@@ -14,6 +14,7 @@ pub mod topology;
 mod worker;
 
 use std::io::Write;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,12 +80,15 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
         Known { topology: snapshot.clone(), changes: changes.clone(), standings: Arc::default() };
     let workers = Workers::start(inboxes, &gateway, &known, &wanted)?;
 
-    let state = Arc::new(admin::State::new(
+    let sights = gateway.sights.clone();
+    let state = Rc::new(admin::State::new(
         metrics.clone(),
         readiness.clone(),
-        gateway.sights.clone(),
+        sights,
+        snapshot.clone(),
         live.clone(),
-    ));
+    )?);
+    tokio::task::spawn_local(admin::remember(state.clone(), stop.clone()));
     tokio::task::spawn_local(admin::serve(admin_listener, state, stop.clone()));
     let on_news = on_news(&gateway, &readiness, changed);
     let entry = Entry { settings: live.clone(), credentials };

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::backend::{Micros, Noticed, Pool};
+use crate::metrics::WorkerMetrics;
 use crate::observe::{Aim, Lens, Look};
 
 use super::client::Client;
@@ -55,7 +56,7 @@ impl Watch {
     }
 
     /// Lets time pass, for as long as the worker lives.
-    pub(super) async fn run(self: Rc<Self>) {
+    pub(super) async fn run(&self, metrics: &WorkerMetrics) {
         let mut since = self.pool.clock().tick();
         loop {
             tokio::time::sleep(TURN).await;
@@ -64,6 +65,7 @@ impl Watch {
             // Samples may have been turned on or off.
             self.aim(true);
             since = now;
+            metrics.leases(self.pool.leases());
         }
     }
 }

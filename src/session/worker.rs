@@ -313,7 +313,7 @@ impl Worker {
 
     /// Watches over requests, for as long as the worker lives.
     pub async fn watch(self: Rc<Self>) {
-        self.watch.clone().run().await;
+        self.watch.run(&self.metrics).await;
     }
 
     /// Looks after idle clients, for as long as the worker lives: closes those past their time, and takes
