@@ -205,6 +205,7 @@ const WORKER_EVENTS: &[Case] = &[
             ("slotway_sessions_rejected_total{reason=\"output_limit\"}", 1.0),
         ],
     ),
+    (|w| w.leases(2), &[("slotway_leases", 2.0)]),
     (|w| w.panicked(), &[("slotway_panics_total", 1.0)]),
 ];
 
