@@ -67,6 +67,9 @@
 //!   (`backend::subscription`), one for each worker and node.
 //! * **A message counts from one node at a time**, so none is heard twice; a topic that moves is there before it
 //!   is left (`backend::subscription::topics`).
+//! * **A client that caches never keeps an old value.** Word of a change leaves behind every reply that may have
+//!   carried the value from before it (`session::tracking`), and where word may have been missed, everything is
+//!   said to have changed (`backend::lines`).
 //! * **What was taken for a client reaches it or goes back.** A wait that is to end early is never just dropped:
 //!   the node that may have answered is asked (`session::blocking`).
 //! * **A replica answers nothing that the client's own writes could change**: what writes waits until replicas have
@@ -84,7 +87,8 @@
 //! workers); how replicas stand (control to workers, a snapshot); the commands that are known (control to workers, a snapshot); "look at the topology" (worker to
 //! control, bounded); questions about clients and scripts (worker to worker, bounded); the users' snapshot and its
 //! version, and the log of denials (by whoever changes them); how many listen to which
-//! channel (worker to worker, bounded), and which node is home to them (one `ArcSwap`); what CLIENT PAUSE and MONITOR
+//! channel (worker to worker, bounded), and which node is home to them (one `ArcSwap`); changed keys, for a client that
+//! is told in another's place (worker to worker, bounded); what CLIENT PAUSE and MONITOR
 //! want of every request (`session::scrutiny`, one counter to look at); metrics (atomics with one writer each);
 //! the word to drain; the replies of a large computation over slots (worker to a thread for it, and the result
 //! back); records of the audit log (anyone to the thread that writes them, bounded); what each worker has seen of its

@@ -39,6 +39,8 @@ pub(super) struct Driver {
     tail: Vec<u8>,
     /// Bytes of a reply that have been handed out in pieces.
     streamed: usize,
+    /// A message that nobody asked for is too long to be kept: what comes of it is dropped.
+    skipping: bool,
 }
 
 impl Future for Driver {
@@ -59,7 +61,20 @@ impl Future for Driver {
 impl Driver {
     pub(super) fn new(pool: Rc<Pool>, pipeline: Rc<Pipeline>, stream: Stream) -> Self {
         let (scanner, tail) = (ReplyScanner::new(), Vec::new());
-        Self { pool, pipeline, stream, scanner, tail, streamed: 0 }
+        let (streamed, skipping) = (0, false);
+        Self { pool, pipeline, stream, scanner, tail, streamed, skipping }
+    }
+
+    /// The same for a connection of which these bytes have been read already.
+    pub(super) fn resume(
+        pool: Rc<Pool>,
+        pipeline: Rc<Pipeline>,
+        stream: Stream,
+        read: &[u8],
+    ) -> Result<Self, Ended> {
+        let mut driver = Self::new(pool, pipeline, stream);
+        driver.hand_out(read)?;
+        Ok(driver)
     }
 
     /// One turn: `Ready(Ok)` when there is more to do and others should have theirs first.
@@ -114,10 +129,14 @@ impl Driver {
                 return self.keep(bytes);
             };
             let (reply, rest) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
-            if self.pipeline.is_streaming() {
+            if std::mem::take(&mut self.skipping) {
+                // Which keys it named is lost: it might have been any.
+                self.pipeline.changed(None);
+            } else if self.pipeline.is_streaming() {
                 let size = std::mem::take(&mut self.streamed) + reply.len();
-                let Answered { question, .. } = self.answered(size)?;
+                let Answered { question, untracked, .. } = self.answered(size)?;
                 question.asker.piece(question.ticket, reply, true);
+                self.mind(untracked);
             } else {
                 self.answer(reply)?;
             }
@@ -128,23 +147,27 @@ impl Driver {
 
     /// `bytes` begin a reply whose rest has not come.
     fn keep(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        // An error is never streamed: it may be a refusal. Nor is what nobody asked for, or comes before the
-        // reply, or is one endless line.
-        let may_stream =
-            bytes.len() >= LARGE && matches!(bytes.first(), Some(b'$' | b'*' | b'~' | b'%' | b'='));
-        let begins = may_stream
-            && self.pipeline.coming()? != Coming::Preliminary
-            && (!self.pipeline.manner().is_readonly
-                || self.pool.believes(self.pipeline.node(), bytes));
-        if !begins && !self.pipeline.is_streaming() {
-            self.tail.extend_from_slice(bytes);
-            return Ok(());
+        if !self.skipping && !self.pipeline.is_streaming() {
+            // An error is never streamed: it may be a refusal. Nor is what comes before the reply, or is one
+            // endless line.
+            let kind = bytes.first().filter(|_| bytes.len() >= LARGE);
+            self.skipping = kind == Some(&b'>');
+            let begins = matches!(kind, Some(b'$' | b'*' | b'~' | b'%' | b'='))
+                && self.pipeline.coming()? != Coming::Preliminary
+                && (!self.pipeline.manner().is_readonly
+                    || self.pool.believes(self.pipeline.node(), bytes));
+            if !begins && !self.skipping {
+                self.tail.extend_from_slice(bytes);
+                return Ok(());
+            }
         }
         let scanned = self.scanner.scanned().min(bytes.len());
         let (piece, rest) = bytes.split_at_checked(scanned).unwrap_or((bytes, &[]));
-        let (asker, ticket) = self.pipeline.streams()?;
-        asker.piece(ticket, piece, false);
-        self.streamed += piece.len();
+        if !self.skipping {
+            let (asker, ticket) = self.pipeline.streams()?;
+            asker.piece(ticket, piece, false);
+            self.streamed += piece.len();
+        }
         self.scanner.forget(scanned);
         self.tail.extend_from_slice(rest);
         Ok(())
@@ -153,8 +176,11 @@ impl Driver {
     /// A whole reply to the oldest pending request.
     fn answer(&self, reply: &[u8]) -> Result<(), Ended> {
         match reply.first() {
-            // Out of band: nobody on a shared connection asked for pushes.
-            Some(b'>') => return Ok(()),
+            // Out of band. On a shared connection nobody asked for any.
+            Some(b'>') => {
+                self.pipeline.pushed(reply);
+                return Ok(());
+            }
             Some(b':') if integer(reply).is_none() => return Err("a number that is none".into()),
             _ => {}
         }
@@ -177,12 +203,20 @@ impl Driver {
         {
             self.pool.ask_primary(self.pipeline.refused()?);
         } else {
-            let Answered { question, sent, .. } = self.answered(reply.len())?;
+            let Answered { question, sent, untracked, .. } = self.answered(reply.len())?;
             let elapsed = self.pool.clock().now().saturating_sub(sent) as u32;
             self.pipeline.node().metrics.settled(reply.first() == Some(&b'-'), elapsed);
             question.asker.settle(question.ticket, reply);
+            self.mind(untracked);
         }
         Ok(())
+    }
+
+    /// What a client caches of which no node keeps track is not to be cached for long.
+    fn mind(&self, untracked: bool) {
+        if untracked {
+            self.pipeline.changed(None);
+        }
     }
 
     /// The oldest request is answered, with so many bytes.

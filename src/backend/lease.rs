@@ -34,7 +34,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 
 /// Why there is no lease, or no reply on it. `Display` is the line that the client gets.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseError {
     /// All are taken.
     #[error("ERR the gateway has no connection left for this command (backend.leases)")]
@@ -70,21 +70,24 @@ pub struct Lease {
     _share: Share,
 }
 
-/// One of the leases that a worker may have.
-struct Share(Rc<Cell<usize>>);
+/// Some of the leases that a worker may have.
+pub(super) struct Share {
+    taken: Rc<Cell<usize>>,
+    count: usize,
+}
 
 impl Share {
-    fn of(taken: &Rc<Cell<usize>>, most: usize) -> Option<Self> {
-        (taken.get() < most).then(|| {
-            taken.set(taken.get() + 1);
-            Self(taken.clone())
+    fn of(taken: &Rc<Cell<usize>>, count: usize, most: usize) -> Option<Self> {
+        (taken.get() + count <= most).then(|| {
+            taken.set(taken.get() + count);
+            Self { taken: taken.clone(), count }
         })
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.taken.set(self.taken.get().saturating_sub(self.count));
     }
 }
 
@@ -207,10 +210,27 @@ impl Pool {
         self.leases.get()
     }
 
+    /// Leases for connections that are held for as long as somebody likes.
+    pub(super) fn lasting_share(&self, count: usize) -> Result<Share, LeaseError> {
+        self.share(count, self.lasting_leases())
+    }
+
+    fn share(&self, count: usize, most: usize) -> Result<Share, LeaseError> {
+        let share = Share::of(&self.leases, count, most);
+        share.ok_or_else(|| {
+            self.metrics().limit_reached(Limit::Leases);
+            LeaseError::NoneLeft
+        })
+    }
+
     /// Whether enough leases are left that one may be held for as long as somebody likes to wait. The last
     /// quarter is kept for those who are done soon.
     pub fn has_spare_lease(&self) -> bool {
-        self.leases.get() < self.settings().backend.leases * 3 / 4
+        self.leases.get() < self.lasting_leases()
+    }
+
+    fn lasting_leases(&self) -> usize {
+        self.settings().backend.leases * 3 / 4
     }
 
     /// What a reply on a lease means for its request. `None`: the reply is the request's own.
@@ -253,10 +273,7 @@ impl Pool {
         if let Some(why) = node.down(now) {
             return Ok(Err(why.to_string()));
         }
-        let Some(share) = Share::of(&self.leases, self.settings().backend.leases) else {
-            self.metrics().limit_reached(Limit::Leases);
-            return Err(LeaseError::NoneLeft);
-        };
+        let share = self.share(1, self.settings().backend.leases)?;
         let handshake = Handshake {
             protocol,
             credentials: self.credentials(),

@@ -12,7 +12,9 @@ mod driver;
 mod health;
 mod hold;
 mod home;
+mod lead;
 mod lease;
+mod lines;
 mod node;
 mod outbox;
 mod pipeline;
@@ -24,6 +26,7 @@ mod routes;
 mod standing;
 mod stream;
 mod subscription;
+mod tracked;
 mod tracking;
 mod upkeep;
 
@@ -36,6 +39,7 @@ pub use attention::{Attention, Noticed};
 pub use clock::{Clock, Micros, micros};
 pub use home::Home;
 pub use lease::{Detour, Lease, LeaseError};
+pub use lines::{Agreement, Deaf, Lines, Listener};
 pub use pool::{Hint, Pool, PoolParts, Reason};
 pub use replicas::{Leeway, Standing, Standings};
 pub use stream::Stream;
@@ -76,6 +80,19 @@ pub struct Terms {
     pub home: bool,
     /// A replica may answer.
     pub replica: Option<Leeway>,
+    /// It goes down the asker's own connections, if it has any, and not down the shared ones.
+    pub own: Option<Caching>,
+}
+
+/// What a session has said of its next request: whether the client will cache the reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caching {
+    /// As it said once for all of them.
+    Untold,
+    /// This one it will.
+    Yes,
+    /// This one it will not.
+    No,
 }
 
 /// What a pipeline carries.
@@ -100,6 +117,7 @@ impl Terms {
             scripted: false,
             home: false,
             replica: None,
+            own: None,
         }
     }
 
@@ -144,6 +162,11 @@ pub trait Asker {
 
     /// A request that the pool's [`Attention`] looks for is answered; its reply follows.
     fn noticed(&self, _noticed: &Noticed) {}
+
+    /// The connections that it has for itself.
+    fn lines(&self) -> Option<Rc<Lines>> {
+        None
+    }
 }
 
 /// A request under way, without its bytes.
@@ -206,6 +229,9 @@ enum Cause {
     /// The node could not be dialled, or the connection broke.
     #[error("{0}")]
     Lost(Rc<str>),
+    /// The session cannot have a connection of its own to the node.
+    #[error(transparent)]
+    Deaf(Deaf),
 }
 
 impl Cause {
@@ -215,6 +241,7 @@ impl Cause {
         match self {
             Self::Refused(reply) => !OF_ONE.iter().any(|word| reply.starts_with(word)),
             Self::NotServed | Self::Lost(_) => true,
+            Self::Deaf(_) => false,
         }
     }
 }

@@ -13,11 +13,14 @@ use super::lease::Lease;
 use super::pipeline::Pipeline;
 use super::replicas::Known;
 
-/// A node's address and this worker's connections to it, one per protocol, and as many for reads alone.
+/// A node's address and this worker's connections to it: one per protocol, as many for reads alone, and those of
+/// single sessions.
 pub(super) struct Node {
     pub(super) address: Rc<str>,
     pub(super) metrics: Arc<NodeMetrics>,
     pipelines: [RefCell<Option<Rc<Pipeline>>>; 4],
+    /// Connections that single sessions have for themselves.
+    own: RefCell<Vec<Rc<Pipeline>>>,
     /// Dialling failed: not before this time again, and why.
     down: RefCell<Option<Down>>,
     failures: Cell<u32>,
@@ -42,6 +45,7 @@ impl Node {
             address: address.into(),
             metrics,
             pipelines: Default::default(),
+            own: RefCell::default(),
             down: RefCell::new(None),
             failures: Cell::new(0),
             silent: Cell::new(false),
@@ -65,16 +69,26 @@ impl Node {
         self.place(manner).borrow().clone()
     }
 
+    /// All connections, also those of single sessions.
     pub(super) fn pipelines(&self) -> impl Iterator<Item = Rc<Pipeline>> {
-        self.pipelines.iter().filter_map(|place| place.borrow().clone())
+        let own = self.own.borrow().clone();
+        self.pipelines.iter().filter_map(|place| place.borrow().clone()).chain(own)
     }
 
     pub(super) fn open(&self, pipeline: &Rc<Pipeline>) {
         *self.place(pipeline.manner()).borrow_mut() = Some(pipeline.clone());
     }
 
+    /// A session has this connection for itself.
+    pub(super) fn open_own(&self, pipeline: &Rc<Pipeline>) {
+        self.own.borrow_mut().push(pipeline.clone());
+    }
+
     /// The pipeline ended; a later one is left alone.
     pub(super) fn close(&self, pipeline: &Rc<Pipeline>) {
+        if pipeline.is_own() {
+            return self.own.borrow_mut().retain(|open| !Rc::ptr_eq(open, pipeline));
+        }
         let mut place = self.place(pipeline.manner()).borrow_mut();
         if place.as_ref().is_some_and(|open| Rc::ptr_eq(open, pipeline)) {
             *place = None;
@@ -102,7 +116,8 @@ impl Node {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.pipelines.iter().any(|place| place.borrow().is_some())
+        let has_own = !self.own.borrow().is_empty();
+        has_own || self.pipelines.iter().any(|place| place.borrow().is_some())
     }
 
     /// Why the node is not to be dialled now.

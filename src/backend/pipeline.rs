@@ -5,46 +5,45 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
 use super::clock::Micros;
+use super::lead::Lead;
+use super::lines::Listener;
 use super::node::Node;
 use super::outbox::Outbox;
 use super::stream::Stream;
-use super::{Asker, Attention, Errand, LARGE, Manner, Question, Ticket};
+use super::{Asker, Attention, Caching, Errand, LARGE, Manner, Question, Ticket};
 
 /// Why a connection ended: in words, for the log and the client.
 pub(super) type Ended = Rc<str>;
-
-/// Sent before a request that a node redirected with ASK, in the same breath.
-const ASKING: &[u8] = b"*1\r\n$6\r\nASKING\r\n";
 
 /// A request that was sent, or will be as soon as the node takes it.
 struct Pending {
     question: Question,
     sent: Micros,
-    /// Bytes in the outbox, without `ASKING`.
+    /// Bytes in the outbox, without what leads.
     length: u32,
     large: bool,
-    /// `ASKING` goes before it, and its `+OK` comes before the reply.
-    asking: bool,
+    /// This goes before it, and its `+OK` comes before the reply.
+    lead: Lead,
 }
 
 impl Pending {
     /// Replies that come before the one that counts.
     fn before(&self) -> u32 {
-        self.question.terms.before + u32::from(self.asking)
+        self.question.terms.before + u32::from(self.lead != Lead::Nothing)
     }
 }
 
 /// What the next reply is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Coming {
-    /// A preliminary one: it answers `ASKING`, or stands before the reply of a block.
+    /// A preliminary one: it answers what leads, or stands before the reply of a block.
     Preliminary,
     /// The one that counts.
     Reply,
@@ -59,6 +58,8 @@ pub(super) struct Answered {
     pub(super) sent: Micros,
     /// The request's bytes, if it is one that is looked for.
     pub(super) wanted: Option<Bytes>,
+    /// The client will cache the reply, and the node does not keep track of it.
+    pub(super) untracked: bool,
 }
 
 /// A request that lost its connection.
@@ -80,6 +81,8 @@ struct State {
     heard: Micros,
     /// Somebody wants this connection closed, and why.
     cut: Option<Ended>,
+    /// It is to be closed once everything is answered.
+    dismissed: bool,
 }
 
 /// The queue of a connection, shared by those who send and the task that drives it.
@@ -91,6 +94,8 @@ pub(super) struct Pipeline {
     state: RefCell<State>,
     waker: RefCell<Option<Waker>>,
     woken: Cell<bool>,
+    /// Who is told what the node says of its own accord.
+    pub(super) listener: Option<Weak<dyn Listener>>,
 }
 
 impl Pipeline {
@@ -103,6 +108,7 @@ impl Pipeline {
             objection: None,
             heard: now,
             cut: None,
+            dismissed: false,
         };
         Self {
             node,
@@ -111,7 +117,14 @@ impl Pipeline {
             state: RefCell::new(state),
             waker: RefCell::new(None),
             woken: Cell::new(false),
+            listener: None,
         }
+    }
+
+    /// The same for one session, which listens to what the node says of its own accord.
+    pub(super) fn told_to(mut self, listener: Weak<dyn Listener>) -> Self {
+        self.listener = Some(listener);
+        self
     }
 
     pub(super) fn manner(&self) -> Manner {
@@ -129,8 +142,9 @@ impl Pipeline {
     /// Queues a request that `write` appends; it leaves in the pipeline's next turn.
     pub(super) fn push(&self, question: Question, now: Micros, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.borrow_mut();
+        let lead = state.lead(&question, false);
         let length = state.outbox.append(write) as u32;
-        state.queue(Pending { question, sent: now, length, large: false, asking: false }, now);
+        state.queue(Pending { question, sent: now, length, large: false, lead }, now);
         drop(state);
         self.wake();
     }
@@ -139,9 +153,7 @@ impl Pipeline {
     pub(super) fn push_bytes(&self, errand: Errand, now: Micros, asking: bool) {
         let Errand { question, bytes } = errand;
         let mut state = self.state.borrow_mut();
-        if asking {
-            state.outbox.append(|out| out.extend_from_slice(ASKING));
-        }
+        let lead = state.lead(&question, asking);
         let length = bytes.len() as u32;
         let large = bytes.len() >= LARGE;
         if large {
@@ -149,7 +161,7 @@ impl Pipeline {
         } else {
             state.outbox.append(|out| out.extend_from_slice(&bytes));
         }
-        state.queue(Pending { question, sent: now, length, large, asking }, now);
+        state.queue(Pending { question, sent: now, length, large, lead }, now);
         drop(state);
         self.wake();
     }
@@ -165,6 +177,24 @@ impl Pipeline {
     /// Closes the connection in its next turn; what is pending is an orphan then.
     pub(super) fn cut(&self, why: Ended) {
         self.state.borrow_mut().cut.get_or_insert(why);
+        self.woken.set(false);
+        self.wake();
+    }
+
+    /// Whether one session has it for itself.
+    pub(super) fn is_own(&self) -> bool {
+        self.listener.is_some()
+    }
+
+    /// Whether it is to be closed.
+    pub(super) fn is_ending(&self) -> bool {
+        let state = self.state.borrow();
+        state.dismissed || state.cut.is_some()
+    }
+
+    /// Closes the connection once everything is answered.
+    pub(super) fn dismiss(&self) {
+        self.state.borrow_mut().dismissed = true;
         self.woken.set(false);
         self.wake();
     }
@@ -185,8 +215,7 @@ impl Pipeline {
         let mut state = self.state.borrow_mut();
         let mut orphans = Vec::with_capacity(state.pending.len());
         while let Some(pending) = state.pending.pop_front() {
-            let before = if pending.asking { ASKING.len() } else { 0 };
-            let touched = state.outbox.touched(before as u64);
+            let touched = state.outbox.touched(pending.lead.bytes().len() as u64);
             orphans.push(Orphan { errand: state.take(pending), touched });
         }
         orphans
@@ -211,7 +240,11 @@ impl Pipeline {
 
     /// Why the connection is to be closed.
     pub(super) fn is_cut(&self) -> Option<Ended> {
-        self.state.borrow().cut.clone()
+        let state = self.state.borrow();
+        if state.dismissed && state.pending.is_empty() {
+            return Some("the session needs it no more".into());
+        }
+        state.cut.clone()
     }
 
     /// The node sent something.
@@ -282,12 +315,14 @@ impl Pipeline {
         let pending = state.pop()?;
         let total = now.saturating_sub(pending.question.born);
         let (sent, size) = (pending.sent, reply.max(pending.length as usize));
+        let untracked =
+            pending.lead == Lead::Asking && pending.question.terms.own == Some(Caching::Yes);
         if attention.wants(total, size) {
             let Errand { question, bytes } = state.take(pending);
-            return Ok(Answered { question, sent, wanted: Some(bytes) });
+            return Ok(Answered { question, sent, wanted: Some(bytes), untracked });
         }
         state.release(&pending);
-        Ok(Answered { question: pending.question, sent, wanted: None })
+        Ok(Answered { question: pending.question, sent, wanted: None, untracked })
     }
 
     /// The oldest request was refused: its bytes are needed again.
@@ -316,7 +351,7 @@ impl State {
 
     fn pop(&mut self) -> Result<Pending, Ended> {
         let pending = self.pending.pop_front().ok_or("a reply that nobody asked for")?;
-        let before = if pending.asking { ASKING.len() } else { 0 };
+        let before = pending.lead.bytes().len();
         if !self.outbox.touched((before + pending.length as usize) as u64 - 1) {
             self.pending.push_front(pending);
             return Err("a reply before the request was sent".into());
@@ -327,20 +362,29 @@ impl State {
         Ok(pending)
     }
 
-    fn release_asking(&mut self, pending: &Pending) {
-        if pending.asking {
-            self.outbox.release(ASKING.len(), false);
+    /// Queues what goes before a request.
+    fn lead(&mut self, question: &Question, asking: bool) -> Lead {
+        let lead = Lead::of(question, asking);
+        if lead != Lead::Nothing {
+            self.outbox.append(|out| out.extend_from_slice(lead.bytes()));
+        }
+        lead
+    }
+
+    fn release_lead(&mut self, pending: &Pending) {
+        if pending.lead != Lead::Nothing {
+            self.outbox.release(pending.lead.bytes().len(), false);
         }
     }
 
     fn take(&mut self, pending: Pending) -> Errand {
-        self.release_asking(&pending);
+        self.release_lead(&pending);
         let bytes = self.outbox.take(pending.length as usize, pending.large);
         Errand { question: pending.question, bytes }
     }
 
     fn release(&mut self, pending: &Pending) {
-        self.release_asking(pending);
+        self.release_lead(pending);
         self.outbox.release(pending.length as usize, pending.large);
     }
 }

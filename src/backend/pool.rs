@@ -1,11 +1,12 @@
 //! Node to pipeline: sends requests, and acts on refusals, holds and lost connections.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::cluster::{Announced, Slot, Topology};
@@ -19,6 +20,7 @@ use super::connect::Credentials;
 use super::health::silence;
 use super::hold::Hold;
 use super::home::Home;
+use super::lines::Lines;
 use super::node::Node;
 use super::pipeline::Pipeline;
 use super::replicas::Standings;
@@ -83,6 +85,8 @@ pub struct Pool {
     pub(super) news: Notify,
     /// Leases in use or kept.
     pub(super) leases: Rc<Cell<usize>>,
+    /// The connections of single sessions.
+    pub(super) sessions: RefCell<Slab<Weak<Lines>>>,
     /// Pipelines opened so far.
     opened: Cell<u64>,
     /// Told when a topology gave slots other owners.
@@ -109,6 +113,7 @@ impl Pool {
             sent: Cell::new(0),
             news: Notify::new(),
             leases: Rc::default(),
+            sessions: RefCell::default(),
             opened: Cell::new(0),
             adopted: Notify::new(),
             attention: Attention::new(),
@@ -217,8 +222,9 @@ impl Pool {
         let silent = self.silent_owners();
         let changed = self.routes.borrow_mut().adopt(&topology, |address| self.new_node(address));
         *self.topology.borrow_mut() = topology;
-        if changed {
+        if !changed.is_empty() {
             self.abandon_replaced(silent);
+            self.moved(&changed);
             self.news.notify_one();
             self.adopted.notify_waiters();
             let waiting = self.hold.borrow_mut().take_all();
@@ -260,7 +266,20 @@ impl Pool {
         if node.is_silent() {
             return Err(Cause::Lost(silence(&node)));
         }
-        self.pipeline_to(&node, terms.manner())
+        self.pipeline_of(&node, question)
+    }
+
+    /// The connection to this node, of the asker's own if it has any and the request is for them.
+    fn pipeline_of(
+        self: &Rc<Self>,
+        node: &Rc<Node>,
+        question: &Question,
+    ) -> Result<Rc<Pipeline>, Cause> {
+        let terms = question.terms;
+        match terms.own.and_then(|_| question.asker.lines()) {
+            Some(lines) => lines.pipeline_to(node, terms.slot),
+            None => self.pipeline_to(node, terms.manner()),
+        }
     }
 
     pub(super) fn pipeline_to(
@@ -271,6 +290,14 @@ impl Pool {
         if let Some(pipeline) = node.pipeline(manner) {
             return Ok(pipeline);
         }
+        let pipeline = Rc::new(self.new_pipeline(node, manner)?);
+        node.open(&pipeline);
+        tokio::task::spawn_local(self.clone().drive(pipeline.clone()));
+        Ok(pipeline)
+    }
+
+    /// A connection that is still to be dialled, unless the node is known to be down.
+    pub(super) fn new_pipeline(&self, node: &Rc<Node>, manner: Manner) -> Result<Pipeline, Cause> {
         let now = self.parts.clock.now();
         if let Some(why) = node.down(now) {
             return Err(Cause::Lost(why));
@@ -278,10 +305,7 @@ impl Pool {
         node.is_tried();
         let number = self.opened.get() + 1;
         self.opened.set(number);
-        let pipeline = Rc::new(Pipeline::new(node.clone(), manner, number, now));
-        node.open(&pipeline);
-        tokio::task::spawn_local(self.clone().drive(pipeline.clone()));
-        Ok(pipeline)
+        Ok(Pipeline::new(node.clone(), manner, number, now))
     }
 
     /// Sends an errand to the owner of its slot, or holds it.
@@ -298,7 +322,7 @@ impl Pool {
     }
 
     pub(super) fn dispatch_to(self: &Rc<Self>, node: &Rc<Node>, errand: Errand, asking: bool) {
-        match self.pipeline_to(node, errand.question.terms.manner()) {
+        match self.pipeline_of(node, &errand.question) {
             Ok(pipeline) => pipeline.push_bytes(errand, self.parts.clock.now(), asking),
             Err(cause) => self.hold(errand, cause),
         }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::cluster::Slot;
+use crate::cluster::{Slot, SlotSet};
 use crate::resp::write;
 
 use super::clock::{Micros, micros};
@@ -107,6 +107,7 @@ impl Pool {
             if let Some(replaced) = before.filter(|node| node.is_silent()) {
                 self.abandon(&replaced);
             }
+            self.moved(&SlotSet::from(slot));
             self.news.notify_one();
             (self.parts.hint)(Hint { reason: Reason::Moved, node: &node.address });
             let waiting = self.hold.borrow_mut().take_slot(slot);
@@ -119,7 +120,8 @@ impl Pool {
         let now = self.parts.clock.now();
         errand.question.asker.disturbed();
         let until = errand.question.born.saturating_add(self.patience(&cause));
-        if now >= until || errand.question.terms.pinned {
+        let hopeless = errand.question.terms.pinned || matches!(cause, Cause::Deaf(_));
+        if now >= until || hopeless {
             return self.give_up(errand, &cause);
         }
         let room = self.hold.borrow().has_room(&errand.question.asker, errand.bytes.len());
@@ -156,7 +158,7 @@ impl Pool {
     }
 
     /// The outcome is known: the request did not run. Says why.
-    fn give_up(&self, errand: Errand, cause: &Cause) {
+    pub(super) fn give_up(&self, errand: Errand, cause: &Cause) {
         let Question { asker, ticket, terms, .. } = &errand.question;
         let mut reply = Vec::new();
         match (cause, terms.slot) {
@@ -167,6 +169,7 @@ impl Pool {
                 write::error(&mut reply, "CLUSTERDOWN Hash slot not served");
             }
             (Cause::Refused(refusal), _) => reply.extend_from_slice(refusal),
+            (Cause::Deaf(why), _) => write::error(&mut reply, why.to_string()),
             (Cause::NotServed, _) => write::error(&mut reply, "CLUSTERDOWN Hash slot not served"),
             (Cause::Lost(why), Some(slot)) => {
                 write::error(

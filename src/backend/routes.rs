@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use crate::cluster::{Health, Shard, Slot, Topology};
+use crate::cluster::{Health, Shard, Slot, SlotSet, Topology};
 
 use super::node::Node;
 
@@ -134,8 +134,8 @@ impl Routes {
         (self.owners.len() - 1) as u16
     }
 
-    /// Takes over a topology. Returns whether a slot has a new owner.
-    pub(super) fn adopt(&mut self, topology: &Topology, new: impl Fn(&str) -> Node) -> bool {
+    /// Takes over a topology. Returns the slots that have another owner.
+    pub(super) fn adopt(&mut self, topology: &Topology, new: impl Fn(&str) -> Node) -> SlotSet {
         let owners: Vec<Rc<Node>> =
             topology.shards().iter().map(|shard| self.node(&shard.primary.address, &new)).collect();
         let read_from = if self.spreads_reads { topology.shards() } else { &[] };
@@ -145,19 +145,21 @@ impl Routes {
         };
         let replicas = read_from.iter().map(&mut replicas_of).collect();
         let mut slots = vec![NOBODY; Slot::COUNT].into_boxed_slice();
-        let mut changed = false;
+        let mut changed = SlotSet::default();
         for (index, entry) in slots.iter_mut().enumerate() {
             let Some(slot) = Slot::new(index as u16) else { continue };
             if let Some(shard) = topology.shard_of(slot) {
                 *entry = shard.index() as u16;
             }
             let after = owners.get(usize::from(*entry));
-            changed |= self.owner(slot).map(Rc::as_ptr) != after.map(Rc::as_ptr);
+            if self.owner(slot).map(Rc::as_ptr) != after.map(Rc::as_ptr) {
+                changed.insert(slot);
+            }
         }
         self.slots = slots;
         self.owners = owners;
         self.replicas = replicas;
-        if changed {
+        if !changed.is_empty() {
             self.version += 1;
         }
         changed

@@ -7,10 +7,9 @@ use arc_swap::Guard;
 
 use crate::cluster::Slot;
 use crate::config::Settings;
-use crate::resp::Protocol;
 
-use super::Manner;
 use super::pool::{Hint, Pool, Reason};
+use super::{Asker, Terms};
 
 impl Pool {
     /// One slot of every primary that serves any, the lowest, in ascending order: who sends to all of them
@@ -20,11 +19,14 @@ impl Pool {
         self.routes.borrow().shards()
     }
 
-    /// The connection that requests for this slot use now, if there is one: another number, another connection.
-    pub fn line(&self, slot: Slot, protocol: Protocol) -> Option<u64> {
+    /// The connection that requests on these terms use now, if there is one: another number, another connection.
+    pub fn line(&self, terms: Terms, asker: &Rc<dyn Asker>) -> Option<u64> {
         let routes = self.routes.borrow();
-        let manner = Manner { protocol, is_readonly: false };
-        Some(routes.owner(slot)?.pipeline(manner)?.number())
+        let node = routes.owner(terms.slot?)?;
+        match terms.own.and_then(|_| asker.lines()) {
+            Some(lines) => lines.number_to(node),
+            None => Some(node.pipeline(terms.manner())?.number()),
+        }
     }
 
     /// What holds now.

@@ -134,7 +134,10 @@ impl Pool {
                 reads || routes.owns_slots(node)
             };
             match pipeline.waiting() {
-                None if !owns => pipeline.cut("the node serves no slot any more".into()),
+                // What a session has for itself may lead to a node that is still to be given its first slot.
+                None if !owns && !pipeline.is_own() => {
+                    pipeline.cut("the node serves no slot any more".into());
+                }
                 None => {}
                 Some((born, _)) if now.saturating_sub(born) > deadline => {
                     pipeline.cut(

@@ -181,8 +181,6 @@ impl Cross {
 pub enum Availability {
     /// Everyone.
     On,
-    /// Everyone, once a setting allows it.
-    Option,
     /// Administrators. Nothing follows from that by itself: the ACL categories are such that rules which keep
     /// applications from harm (`-@admin -@dangerous`) deny it, and whoever is denied it gets NOPERM.
     Admin,

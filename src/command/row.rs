@@ -348,11 +348,6 @@ impl CommandSpec {
         self
     }
 
-    pub(super) const fn optional(mut self) -> Self {
-        self.default = Availability::Option;
-        self
-    }
-
     /// Whatever it is elsewhere: an error here. A standalone server queues `CLUSTER` commands in a
     /// transaction and refuses them in EXEC's array.
     pub(super) const fn refuse(mut self, refusal: Refusal) -> Self {

@@ -66,7 +66,7 @@ pub(super) static TABLE: &[CommandSpec] = &[
     local("CLIENT PAUSE", "7.0", -3).acl("admin connection dangerous slow").admin(),
     local("CLIENT REPLY", "7.0", 3).acl("connection slow").multi(Refuse),
     local("CLIENT SETNAME", "7.0", 3).acl("connection slow"),
-    local("CLIENT TRACKING", "7.0", -3).acl("connection slow").optional(),
+    local("CLIENT TRACKING", "7.0", -3).acl("connection slow").multi(Refuse),
     local("CLIENT TRACKINGINFO", "7.0", 2).acl("connection slow"),
     local("CLIENT UNBLOCK", "7.0", -3).acl("admin connection dangerous slow").admin(),
     local("CLIENT UNPAUSE", "7.0", 2).acl("admin connection dangerous slow").admin(),

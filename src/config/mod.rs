@@ -178,9 +178,9 @@ settings! {
         reconnect_max: Duration = seconds(1), Time(millis(1)..=HOUR);
         /// Most redirections that one request follows.
         max_redirects: u8 = 5, Count(0..=100);
-        /// Most connections of one worker, to all nodes together, that sessions have for themselves: for WATCH
-        /// and for commands that wait. The latter use three quarters of them at most; who finds none left waits
-        /// by watching the keys.
+        /// Most connections of one worker, to all nodes together, that sessions have for themselves: for WATCH,
+        /// for commands that wait, and for CLIENT TRACKING. The latter two use three quarters of them at most;
+        /// who finds none left waits by watching the keys, or may not track.
         leases: usize = 1024, Count(0..=1_000_000);
         /// Whether a write with the same end state when repeated is repeated after a lost
         /// connection.

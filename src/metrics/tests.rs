@@ -206,6 +206,9 @@ const WORKER_EVENTS: &[Case] = &[
         ],
     ),
     (|w| w.leases(2), &[("slotway_leases", 2.0)]),
+    (|w| w.tracking_connections(2), &[("slotway_tracking_connections", 2.0)]),
+    (|w| w.invalidated(), &[("slotway_invalidations_total", 1.0)]),
+    (|w| w.cache_flushed(), &[("slotway_cache_flushes_total", 1.0)]),
     (|w| w.panicked(), &[("slotway_panics_total", 1.0)]),
 ];
 

@@ -1,6 +1,8 @@
 //! What one worker counts, and the method called where each event happens.
 
+mod caching;
 mod calm;
+mod totals;
 
 use std::sync::Arc;
 
@@ -10,7 +12,6 @@ use super::series::{
     Counter, Few, Gauge, PerFamily, PerLimit, PerOutcome, PerRedirect, PerRejection, Seconds,
     series,
 };
-use super::{FamilyTotals, Totals};
 
 series! {
     /// Each field beside the name and the help of its metric.
@@ -103,6 +104,12 @@ series! {
             "Subscribers disconnected because they left too many messages unread.";
         leases: Gauge = "slotway_leases",
             "Connections to nodes that single clients have for themselves, or that are kept for them.";
+        tracking_connections: Gauge = "slotway_tracking_connections",
+            "Connections to nodes that single clients hold to learn which cached keys have changed.";
+        invalidations: Counter = "slotway_invalidations_total",
+            "Messages by which clients learned that cached keys have changed.";
+        cache_flushes: Counter = "slotway_cache_flushes_total",
+            "Clients told to drop all they had cached, because a node was lost or a slot moved.";
         panics: Counter = "slotway_panics_total",
             "Panics, each of which ended one session.";
     }
@@ -330,27 +337,5 @@ impl WorkerMetrics {
 
     pub(super) fn nodes(&self) -> &NodeTable {
         &self.nodes
-    }
-
-    pub(super) fn add_to(&self, totals: &mut Totals) {
-        let series = &self.series;
-        totals.connections_received += series.sessions_opened.get();
-        totals.rejected_connections += series.sessions_rejected.at(Rejection::MaxClients).get();
-        totals.connected_clients += u64::try_from(series.sessions.get()).unwrap_or(0);
-        totals.blocked_clients += u64::try_from(series.blocked.get()).unwrap_or(0);
-        totals.bytes_in += series.client_read.get();
-        totals.bytes_out += series.client_written.get();
-        for (family, sum) in Family::ALL.into_iter().zip(&mut totals.families) {
-            let requests = series.requests.at(family);
-            let count = |outcome| requests.at(outcome).get();
-            let calls: u64 = Outcome::ALL.into_iter().map(count).sum();
-            totals.commands_processed += calls;
-            *sum = FamilyTotals {
-                calls: sum.calls + calls,
-                micros: sum.micros + series.request_seconds.at(family).sum(),
-                failed: sum.failed + count(Outcome::Error) + count(Outcome::Uncertain),
-                rejected: sum.rejected + count(Outcome::Refused),
-            };
-        }
     }
 }

@@ -16,6 +16,7 @@ use super::blocking::{Ending, Wait};
 use super::pubsub::{Subscribed, Tally};
 use super::replies::{End, Replies};
 use super::socket::Ends;
+use super::tracking::{Mailbox, Options};
 use super::worker::Worker;
 
 /// Microseconds in a second.
@@ -50,6 +51,10 @@ pub struct Client {
     pub(super) awaits_turn: Cell<bool>,
     /// Its request that waits on purpose, if there is one.
     pub(super) wait: RefCell<Option<Rc<Wait>>>,
+    /// How it wants to be told of changes to what it has read, if it does.
+    pub(super) tracking: RefCell<Option<Rc<Options>>>,
+    /// Where it is told of changes to what others have read.
+    pub(super) mailbox: RefCell<Option<Mailbox>>,
 }
 
 impl Client {
@@ -118,6 +123,8 @@ impl Client {
             is_special: Cell::default(),
             awaits_turn: Cell::default(),
             wait: RefCell::default(),
+            tracking: RefCell::default(),
+            mailbox: RefCell::default(),
         })
     }
 
@@ -136,6 +143,16 @@ impl Client {
             name: self.name.borrow().clone(),
             user: String::from_utf8_lossy(self.user.borrow().name()).into_owned(),
         }
+    }
+
+    /// Whether its latest request was one of the CLIENT family.
+    pub(super) fn is_about_itself(&self) -> bool {
+        self.command.get().starts_with("CLIENT")
+    }
+
+    /// Its latest request was none.
+    pub(super) fn ran_nothing(&self) {
+        self.command.set("");
     }
 
     /// What others see of it; `None` when it is on its way out.
@@ -158,6 +175,8 @@ impl Client {
             user: String::from_utf8_lossy(self.user.borrow().name()).into_owned(),
             waiting: (requests, bytes),
             blocked: self.is_blocked(),
+            tracking: self.tracking.borrow().clone(),
+            broken: self.replies.is_redirection_broken(),
         })
     }
 }
@@ -182,18 +201,34 @@ pub(super) struct Portrait {
     pub(super) waiting: (usize, usize),
     /// Its request waits on purpose.
     pub(super) blocked: bool,
+    /// How it is told of changes to what it has read.
+    pub(super) tracking: Option<Rc<Options>>,
+    /// The client that was to be told in its place has gone.
+    pub(super) broken: bool,
+}
+
+impl Portrait {
+    /// As a server shows them, in its order.
+    fn flags(&self) -> String {
+        let broadcast = self.tracking.as_ref().is_some_and(|options| options.broadcast);
+        let flags = [
+            (self.subscriptions.total() > 0, 'P'),
+            (self.blocked, 'b'),
+            (self.tracking.is_some(), 't'),
+            (self.broken, 'R'),
+            (broadcast, 'B'),
+        ];
+        let set: String = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| flag).collect();
+        if set.is_empty() { "N".to_owned() } else { set }
+    }
 }
 
 impl fmt::Display for Portrait {
     /// The fields and their order are those of a 7.2 server. What the gateway has nothing of is 0.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, ends: Ends { client, local }, age, idle, name, .. } = self;
-        let flags = match (self.subscriptions.total() > 0, self.blocked) {
-            (false, false) => "N",
-            (true, false) => "P",
-            (false, true) => "b",
-            (true, true) => "Pb",
-        };
+        let flags = self.flags();
+        let redirect = self.tracking.as_ref().map_or(-1, |options| options.redirect);
         write!(f, "id={id} addr={client} laddr={local} fd=0 name={name}")?;
         let Tally { channels, patterns, shards } = self.subscriptions;
         write!(f, " age={age} idle={idle} flags={flags} db=0")?;
@@ -210,7 +245,7 @@ impl fmt::Display for Portrait {
             Protocol::Resp3 => 3,
         };
         let (library, version, user) = (&self.library, &self.library_version, &self.user);
-        write!(f, " cmd={command} user={user} redir=-1 resp={protocol}")?;
+        write!(f, " cmd={command} user={user} redir={redirect} resp={protocol}")?;
         write!(f, " lib-name={library} lib-ver={version}")
     }
 }
@@ -238,6 +273,8 @@ pub(super) mod tests {
             user: "default".to_owned(),
             waiting: (0, 0),
             blocked: false,
+            tracking: None,
+            broken: false,
         }
     }
 

@@ -13,6 +13,7 @@ use super::blocking::Ending;
 use super::local::Selection;
 use super::pubsub::{Desk, desks};
 use super::scripts::Digest;
+use super::tracking::{Mailbox, Notice};
 use super::worker::Worker;
 
 /// Questions that may wait at one worker. Who finds no room waits.
@@ -43,6 +44,8 @@ pub(super) enum Deed {
     Unblock(Ending),
     /// End the sessions of those whose user is deleted, or may not listen any more to what they listen to.
     Expel,
+    /// Have them hear of changes to what others have read.
+    Hear,
 }
 
 /// A client that was meant.
@@ -51,6 +54,8 @@ pub(super) struct Found {
     pub(super) id: u64,
     /// Its line, if the deed was to list.
     pub(super) line: String,
+    /// The way to it, if it was to hear of changes.
+    pub(super) mailbox: Option<mpsc::Sender<Notice>>,
 }
 
 enum Question {
@@ -158,8 +163,10 @@ async fn look(worker: &Worker, selection: &Selection, deed: Deed) -> Vec<Found> 
                     }
                     Deed::Unblock(how) if client.end_wait(how) => String::new(),
                     Deed::Unblock(_) => continue,
+                    Deed::Hear => String::new(),
                 };
-                found.push(Found { id: portrait.id, line });
+                let mailbox = (deed == Deed::Hear).then(|| Mailbox::of(client));
+                found.push(Found { id: portrait.id, line, mailbox });
             }
             clients.capacity()
         };

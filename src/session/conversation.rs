@@ -22,6 +22,7 @@ use super::reads::Reads;
 use super::replies::{End, Replies};
 use super::scrutiny::Monitoring;
 use super::socket::{Ends, Writer};
+use super::tracking::{Announced, Way};
 use super::transaction::Transaction;
 use super::worker::Worker;
 
@@ -83,6 +84,10 @@ pub(super) struct Conversation {
     pub(super) publishing: Option<Destination>,
     /// Which of its reads replicas may answer.
     pub(super) reads: Reads,
+    /// Whether its client will cache the next reply.
+    pub(super) announced: Announced,
+    /// Keys that the transaction being collected reads, if its client caches.
+    pub(super) collected: Vec<Box<[u8]>>,
     /// The slot table's version under which the requests under way were routed.
     routed: u64,
     /// The users' version that the client's user is of; 0 when it is to be looked up.
@@ -117,6 +122,8 @@ impl Conversation {
             monitoring: None,
             publishing: None,
             reads: Reads::default(),
+            announced: Announced::default(),
+            collected: Vec::new(),
             routed: 0,
             seen: Cell::new(0),
             free_under: Cell::new(0),
@@ -197,6 +204,7 @@ impl Conversation {
             Wanted::SkipThis => Wanted::All,
             wanted => wanted,
         };
+        self.step_announced();
     }
 
     /// Whether the next request has to wait: for those before it, or because too much is under way.
@@ -291,7 +299,14 @@ impl Conversation {
     pub(super) fn shut_down(&self) {
         self.subscribed.close();
         self.replies.shut_down();
+        self.end_tracking();
         self.unlist();
+    }
+
+    /// Nobody tells this client of changes any more, nor others on its behalf; nor does anybody tell it of theirs.
+    fn end_tracking(&self) {
+        self.replies.track(None, Way::Nobody);
+        self.client.mailbox.take();
     }
 
     fn unlist(&self) {
@@ -316,6 +331,7 @@ impl Conversation {
 impl Drop for Conversation {
     fn drop(&mut self) {
         self.subscribed.close();
+        self.end_tracking();
         self.end_wait(Ending::Left);
         self.unlist();
         self.worker.metrics.session_closed();

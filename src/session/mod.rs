@@ -32,6 +32,7 @@ mod scrutiny;
 mod serve;
 mod socket;
 mod steps;
+mod tracking;
 mod transaction;
 mod tuning;
 mod watch;

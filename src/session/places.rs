@@ -11,6 +11,7 @@ use crate::merge::Merge;
 use crate::metrics::{Family, Outcome, WorkerMetrics};
 
 use super::outgoing::Outgoing;
+use super::tracking::{Notice, Teller};
 
 /// Emptied buffers that a busy session keeps for replies that have to wait, and the largest kept.
 const SPARES: usize = 32;
@@ -54,6 +55,7 @@ struct Place {
 /// Where replies go when it is their turn, and what counts them.
 pub(super) struct Exit<'a> {
     pub(super) outgoing: &'a mut Outgoing,
+    pub(super) teller: &'a mut Teller,
     pub(super) metrics: &'a WorkerMetrics,
     pub(super) now: Micros,
 }
@@ -75,6 +77,8 @@ pub(super) struct Places {
     streamed: usize,
     /// Slots of requests under way with several keys, with their places.
     delicate: Vec<(u32, Slot)>,
+    /// Word of changed keys, by the places behind which it leaves, in their order.
+    notices: VecDeque<(u32, Notice)>,
     /// Buffers to be used again.
     spares: Vec<Vec<u8>>,
 }
@@ -92,12 +96,35 @@ impl Places {
             streaming: false,
             streamed: 0,
             delicate: Vec::new(),
+            notices: VecDeque::new(),
             spares: Vec::new(),
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.ring.is_empty()
+    }
+
+    /// The last place, if there is any.
+    pub(super) fn last(&self) -> Option<u32> {
+        let behind = self.ring.len().checked_sub(1)?;
+        Some(self.first.wrapping_add(behind as u32))
+    }
+
+    /// The last place of which a reply, or a piece of one, is here.
+    pub(super) fn last_with_reply(&self) -> Option<u32> {
+        let waits = |place: &Place| matches!(place.content, Content::Waiting);
+        let at = self.ring.iter().rposition(|place| !waits(place));
+        let at = at.or_else(|| self.streaming.then_some(0))?;
+        Some(self.first.wrapping_add(at as u32))
+    }
+
+    /// Word that leaves behind the reply of this place, and behind other word for it.
+    pub(super) fn add_notice(&mut self, place: u32, notice: Notice) {
+        let (first, distance) = (self.first, place.wrapping_sub(self.first));
+        self.waiting_bytes += notice.size();
+        let at = self.notices.partition_point(|(of, _)| of.wrapping_sub(first) <= distance);
+        self.notices.insert(at, (place, notice));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -279,8 +306,7 @@ impl Places {
         self.streaming = false;
         self.streamed = 0;
         exit.outgoing.end_of_reply();
-        self.ring.pop_front();
-        self.first = self.first.wrapping_add(1);
+        self.leave(exit);
         while let Some(place) = self.ring.front_mut() {
             match &mut place.content {
                 Content::Ready(reply) => {
@@ -291,8 +317,7 @@ impl Places {
                         reply.clear();
                         self.spares.push(reply);
                     }
-                    self.ring.pop_front();
-                    self.first = self.first.wrapping_add(1);
+                    self.leave(exit);
                 }
                 Content::Partial(pieces) => {
                     let pieces = std::mem::take(pieces);
@@ -307,6 +332,17 @@ impl Places {
                 }
                 _ => return,
             }
+        }
+    }
+
+    /// The first place's reply has left; word that waited for it follows.
+    fn leave(&mut self, exit: &mut Exit<'_>) {
+        self.ring.pop_front();
+        let gone = self.first;
+        self.first = gone.wrapping_add(1);
+        while let Some((_, notice)) = self.notices.pop_front_if(|(place, _)| *place == gone) {
+            self.waiting_bytes -= notice.size();
+            exit.teller.tell(notice, exit.outgoing);
         }
     }
 

@@ -4,8 +4,9 @@
 //! loop settled: a reply wakes no task, unless the session waits for it.
 
 mod asker;
+mod word;
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::backend::{Clock, LARGE, Terms, Ticket};
+use crate::backend::{Clock, LARGE, Lines, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::merge::Merge;
 use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
@@ -24,6 +25,7 @@ use super::outgoing::Outgoing;
 use super::patience::{Bounds, Patience};
 use super::places::{About, Content, Exit, Places, Rewrite};
 use super::socket::Writer;
+use super::tracking::Teller;
 use super::watch::Watch;
 use super::worker::Worker;
 
@@ -68,6 +70,8 @@ struct State {
     /// Requests whose scripts are to be brought to their nodes, and whether somebody is at it.
     unscripted: VecDeque<Unscripted>,
     mending: bool,
+    /// What it has to say of changed keys.
+    teller: Teller,
     end: Option<End>,
 }
 
@@ -76,6 +80,9 @@ pub(super) struct Replies {
     this: Weak<Self>,
     state: RefCell<State>,
     waker: RefCell<Option<Waker>>,
+    /// The connections that it has for itself, if the nodes keep track of what it reads.
+    lines: RefCell<Option<Rc<Lines>>>,
+    tracked: Cell<bool>,
     flusher: Rc<Flusher>,
     metrics: Arc<WorkerMetrics>,
     clock: Rc<Clock>,
@@ -100,12 +107,15 @@ impl Replies {
             divided: Vec::new(),
             unscripted: VecDeque::new(),
             mending: false,
+            teller: Teller::default(),
             end: None,
         };
         Rc::new_cyclic(|this| Self {
             this: this.clone(),
             state: RefCell::new(state),
             waker: RefCell::new(None),
+            lines: RefCell::default(),
+            tracked: Cell::new(false),
             flusher: worker.flusher.clone(),
             metrics,
             clock: worker.clock.clone(),
@@ -329,6 +339,11 @@ impl Replies {
         state.queued = false;
         state.postponed = false;
         state.outgoing.flush();
+        if state.teller.has_due() {
+            let broken = state.teller.send_due();
+            state.outgoing.push(&broken, b"", false);
+            state.outgoing.flush();
+        }
         let wanted = state.outgoing.is_blocked()
             || state.outgoing.is_gone()
             || state.watched
@@ -357,8 +372,9 @@ impl Replies {
         if state.end.is_some() {
             return;
         }
-        let State { outgoing, places, .. } = &mut *state;
-        change(places, &mut Exit { outgoing, metrics: &self.metrics, now: self.clock.now() });
+        let State { outgoing, places, teller, .. } = &mut *state;
+        let (metrics, now) = (&*self.metrics, self.clock.now());
+        change(places, &mut Exit { outgoing, teller, metrics, now });
         if self.with_replies.ends(state.unread(), self.clock.now()) {
             self.metrics.session_rejected(Rejection::OutputLimit);
             state.end = Some(End::OutputLimit);

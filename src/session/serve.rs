@@ -56,7 +56,10 @@ impl Conversation {
     ) -> Flow {
         let spec = match commands.resolve(&request) {
             Ok(spec) => spec,
-            Err(error) => return transaction::unresolved(self, &error),
+            Err(error) => {
+                self.client.ran_nothing();
+                return transaction::unresolved(self, &error);
+            }
         };
         self.client.ran(spec);
         if !self.is_free()
@@ -103,7 +106,10 @@ impl Conversation {
                     self.replies.mark_delicate(ticket, slot);
                 }
                 let replica = self.reads.take_leeway();
-                let terms = Terms { replica, ..self.terms(spec, Some(slot), request) };
+                let terms = self.terms(spec, Some(slot), request);
+                // No replica keeps track of what was read.
+                let replica = replica.filter(|_| terms.own.is_none());
+                let terms = Terms { replica, ..terms };
                 self.forward(ticket, terms, request, whole);
             }
             Ok(Plan::Split(split)) if self.must_wait(&split) => return Flow::Wait,
@@ -165,7 +171,9 @@ impl Conversation {
         };
         let splittable = spec.class == Class::Split;
         let scripted = spec.class == Class::Script;
-        Terms { repeatable, splittable, scripted, ..Terms::new(slot, self.protocol) }
+        // Without a key there is nothing to keep track of.
+        let own = slot.and_then(|_| self.own());
+        Terms { repeatable, splittable, scripted, own, ..Terms::new(slot, self.protocol) }
     }
 
     /// Sends what a node answered with TRYAGAIN again, key by key: a single key never gets it.

@@ -478,7 +478,6 @@ fn answers_that_are_the_gateways_own() {
         ("READWRITE", Ok),
         ("CLIENT NO-TOUCH ON", Ok),
         ("CLIENT NO-EVICT ON", Ok),
-        ("CLIENT TRACKING ON", Refusal),
         ("CLUSTER SLOTS", Error("ERR This instance has cluster support disabled")),
         ("SHUTDOWN", Error("ERR command 'shutdown' is not allowed through the gateway")),
         ("DEBUG SLEEP 10", Error("ERR command 'debug' is not allowed through the gateway")),

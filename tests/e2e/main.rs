@@ -51,6 +51,8 @@ mod scan;
 mod scripts;
 mod tls;
 mod tools;
+mod tracking;
+mod tracking_moves;
 mod transaction;
 mod transaction_faults;
 mod unix_socket;

@@ -91,7 +91,6 @@ fn in_multi(row: &CommandSpec) -> &'static str {
 fn for_whom(row: &CommandSpec) -> &'static str {
     match row.default {
         Availability::On => "",
-        Availability::Option => "by a setting",
         Availability::Admin => "administrators",
         Availability::Off if row.class == Class::Local => "`present = \"cluster\"`",
         Availability::Off => "nobody",

@@ -123,6 +123,7 @@ pub(super) fn begin(
     };
     let about = About { family: family(spec), muted: conversation.is_muted(), size: 0 };
     let ticket = conversation.replies.expect(about);
+    conversation.disown(spec, request);
     conversation.asker.disturbed();
     let wait = Rc::new(Wait::default());
     *conversation.client.wait.borrow_mut() = Some(wait.clone());

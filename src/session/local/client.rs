@@ -14,7 +14,7 @@ use super::super::family::family;
 use super::super::scrutiny::Pause;
 use super::connection::{client_name, printable};
 use super::error::{Refused, shown};
-use super::{Selection, ok};
+use super::{Selection, ok, tracking};
 
 /// Longer than anybody means when he says how long clients shall wait.
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -50,12 +50,10 @@ pub(super) fn answer(
         }
         // Capabilities are offers that a server need not take up.
         "CAPA" => ok(conversation, spec),
-        "TRACKING" if is(argument, "OFF") && request.len() == 3 => ok(conversation, spec),
-        "TRACKING" if is(argument, "ON") || is(argument, "OFF") => return Err(Refused::Tracking),
-        "TRACKING" => return Err(Refused::Syntax),
-        "CACHING" => return Err(Refused::Caching),
-        "TRACKINGINFO" => tracking_info(conversation, spec),
-        "GETREDIR" => conversation.answer(family, |out| write::integer(out, -1)),
+        "TRACKING" => return tracking::set(conversation, spec, request),
+        "CACHING" => return tracking::caching(conversation, spec, argument),
+        "TRACKINGINFO" => tracking::info(conversation, spec),
+        "GETREDIR" => tracking::redirection(conversation, spec),
         "PAUSE" => return pause(conversation, spec, request),
         "UNPAUSE" => {
             conversation.worker.gateway.scrutiny.unpause();
@@ -180,20 +178,6 @@ fn reply(
     Ok(Flow::Next)
 }
 
-fn tracking_info(conversation: &Conversation, spec: &CommandSpec) -> Flow {
-    let protocol = conversation.protocol;
-    conversation.answer(family(spec), |out| {
-        write::map(out, protocol, 3);
-        write::bulk(out, "flags");
-        write::set(out, protocol, 1);
-        write::bulk(out, "off");
-        write::bulk(out, "redirect");
-        write::integer(out, -1);
-        write::bulk(out, "prefixes");
-        write::array(out, 0);
-    })
-}
-
 /// `CLIENT PAUSE milliseconds [WRITE|ALL]`, for the clients of this gateway.
 fn pause(
     conversation: &Conversation,
@@ -246,6 +230,6 @@ fn on_or_off(argument: &[u8]) -> Result<(), Refused> {
     if is(argument, "ON") || is(argument, "OFF") { Ok(()) } else { Err(Refused::Syntax) }
 }
 
-fn is(word: &[u8], name: &str) -> bool {
+pub(super) fn is(word: &[u8], name: &str) -> bool {
     word.eq_ignore_ascii_case(name.as_bytes())
 }

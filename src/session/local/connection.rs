@@ -37,6 +37,9 @@ pub(super) fn hello(
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
     let protocol = request.arg(1).map(protocol).transpose()?;
+    if conversation.must_settle() {
+        return Ok(Flow::Wait);
+    }
     let mut arguments = request.args().skip(2);
     while let Some(option) = HelloOption::next(&mut arguments) {
         match option? {
@@ -51,10 +54,13 @@ pub(super) fn hello(
     if !conversation.is_authenticated() {
         return Err(Refused::HelloLogin(conversation.dialect().hello_without_login()));
     }
-    if let Some(protocol) = protocol {
-        conversation.speak(protocol);
-    }
-    Ok(greet(conversation, spec))
+    let Some(protocol) = protocol.filter(|wanted| *wanted != conversation.protocol) else {
+        return Ok(greet(conversation, spec));
+    };
+    conversation.speak(protocol);
+    let flow = greet(conversation, spec);
+    conversation.track_again();
+    Ok(flow)
 }
 
 /// `SELECT 0`
@@ -76,6 +82,10 @@ pub(super) fn select(
 
 /// `RESET`: as if the client had just connected.
 pub(super) fn reset(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
+    if conversation.must_settle() {
+        return Flow::Wait;
+    }
+    conversation.stop_tracking();
     conversation.end_transaction();
     conversation.subscribed.clear();
     conversation.speak(Protocol::Resp2);

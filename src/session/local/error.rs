@@ -4,6 +4,8 @@
 use crate::command::CommandSpec;
 use crate::resp::Request;
 
+use super::super::tracking::Mistake;
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::session) enum Refused {
     #[error("ERR syntax error")]
@@ -83,13 +85,17 @@ pub(in crate::session) enum Refused {
         "ERR There was an error trying to save the ACLs. Please check the server logs for more information"
     )]
     NotSaved,
-    #[error("ERR CLIENT TRACKING is not supported by the gateway")]
-    Tracking,
+    #[error(transparent)]
+    Tracking(#[from] Mistake),
     #[error(
         "ERR CLIENT CACHING can be called only when the client is in tracking mode with OPTIN or OPTOUT \
          mode enabled"
     )]
     Caching,
+    #[error("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.")]
+    CachingYes,
+    #[error("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.")]
+    CachingNo,
     #[error("ERR unknown subcommand or wrong number of arguments for '{0}'. Try CLIENT HELP.")]
     ClientSubcommand(String),
     #[error("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")]

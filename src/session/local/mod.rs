@@ -9,6 +9,7 @@ mod connection;
 mod error;
 mod selection;
 mod slotway;
+mod tracking;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -89,7 +89,7 @@ impl Selection {
     }
 
     /// The client with this number, if there is one.
-    pub(super) fn of(id: i64) -> Self {
+    pub(in crate::session) fn of(id: i64) -> Self {
         Self { ids: Some(vec![u64::try_from(id).unwrap_or(0)]), ..Self::default() }
     }
 

@@ -1,10 +1,10 @@
 //! What the pipelines tell a session about its requests.
 
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use bytes::Bytes;
 
-use crate::backend::{Asker, Noticed, Terms, Ticket};
+use crate::backend::{Asker, Lines, Noticed, Terms, Ticket};
 
 use super::{End, Replies, Unscripted};
 
@@ -50,5 +50,9 @@ impl Asker for Replies {
         if let Some(client) = self.client.get().and_then(Weak::upgrade) {
             self.watch.noticed(&client, noticed);
         }
+    }
+
+    fn lines(&self) -> Option<Rc<Lines>> {
+        self.lines.borrow().clone()
     }
 }

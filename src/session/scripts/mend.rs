@@ -11,7 +11,7 @@ use crate::resp::{Parsed, RequestParser};
 use super::super::conversation::Conversation;
 use super::super::replies::{Replies, Unscripted};
 use super::super::worker::Worker;
-use super::{Digest, digest};
+use super::{Digest, Way, digest};
 
 impl Conversation {
     /// Brings the scripts that nodes said they do not know, and sends what they gave back again, in its order.
@@ -36,7 +36,8 @@ async fn mend(worker: Rc<Worker>, replies: Rc<Replies>) {
         };
         worker.metrics.retried();
         worker.metrics.script_brought();
-        worker.scripts.send(&worker.pool, &body, slot, terms.protocol);
+        let way = Way { slot, protocol: terms.protocol, asker: &asker, own: terms.own };
+        worker.scripts.send(&worker.pool, &body, way);
         // Should the node not know it even now, the client is told.
         let terms = Terms { scripted: false, ..terms };
         worker.pool.send_bytes(terms, &asker, ticket, request);

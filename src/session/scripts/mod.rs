@@ -15,7 +15,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{Asker, Pool, Terms, Ticket};
+use crate::backend::{Asker, Caching, Lines, Pool, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::CommandSpec;
 use crate::resp::{Protocol, Request, write};
@@ -54,13 +54,31 @@ pub(super) struct Scripts {
     nobody: Rc<dyn Asker>,
 }
 
+/// On which connection a script is to be present.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    slot: Slot,
+    protocol: Protocol,
+    /// Whose request will name it.
+    asker: &'a Rc<dyn Asker>,
+    /// That request's.
+    own: Option<Caching>,
+}
+
+impl Way<'_> {
+    fn terms(self) -> Terms {
+        let own = self.own.map(|_| Caching::Untold);
+        Terms { repeatable: true, own, ..Terms::new(Some(self.slot), self.protocol) }
+    }
+}
+
 impl Scripts {
     /// None yet; `most` bytes of them are remembered.
     pub(super) fn new(most: usize) -> Self {
         Self {
             shelf: RefCell::new(Shelf::new(most)),
             present: RefCell::default(),
-            nobody: Rc::new(Nobody),
+            nobody: Rc::new(Nobody(None)),
         }
     }
 
@@ -95,16 +113,16 @@ impl Scripts {
         self.present.borrow_mut().clear();
     }
 
-    /// Sees to it that the owner of the slot has the script before it reads what is sent to it next. Returns
+    /// Sees to it that the owner of the slot has the script before it reads what is sent that way next. Returns
     /// whether the script was sent.
-    fn bring(&self, pool: &Rc<Pool>, digest: Digest, slot: Slot, protocol: Protocol) -> bool {
+    fn bring(&self, pool: &Rc<Pool>, digest: Digest, way: Way<'_>) -> bool {
         let is_there = |line| self.present.borrow().contains(&(line, digest));
-        if pool.line(slot, protocol).is_some_and(is_there) {
+        if pool.line(way.terms(), way.asker).is_some_and(is_there) {
             return false;
         }
         let Some(body) = self.body(&digest) else { return false };
-        self.send(pool, &body, slot, protocol);
-        if let Some(line) = pool.line(slot, protocol) {
+        self.send(pool, &body, way);
+        if let Some(line) = pool.line(way.terms(), way.asker) {
             let mut present = self.present.borrow_mut();
             if present.len() >= NOTED {
                 present.clear();
@@ -115,10 +133,17 @@ impl Scripts {
     }
 
     /// Sends the script to the owner of the slot.
-    fn send(&self, pool: &Rc<Pool>, body: &Bytes, slot: Slot, protocol: Protocol) {
-        let terms = Terms { repeatable: true, ..Terms::new(Some(slot), protocol) };
+    fn send(&self, pool: &Rc<Pool>, body: &Bytes, way: Way<'_>) {
         let ticket = Ticket { place: 0, part: 0 };
-        pool.send(terms, &self.nobody, ticket, |out| write_load(body, out));
+        let own: Rc<dyn Asker>;
+        let asker = match way.own.and_then(|_| way.asker.lines()) {
+            Some(lines) => {
+                own = Rc::new(Nobody(Some(lines)));
+                &own
+            }
+            None => &self.nobody,
+        };
+        pool.send(way.terms(), asker, ticket, |out| write_load(body, out));
     }
 
     /// Sends the script to this node.
@@ -142,7 +167,9 @@ impl Conversation {
         let Some(script) = request.arg(1) else { return };
         let Worker { scripts, pool, metrics, .. } = &*self.worker;
         if spec.name.starts_with("EVALSHA") {
-            let brought = digest(script).map(|it| scripts.bring(pool, it, slot, self.protocol));
+            let (protocol, own) = (self.protocol, self.own());
+            let way = Way { slot, protocol, asker: &self.asker, own };
+            let brought = digest(script).map(|it| scripts.bring(pool, it, way));
             if brought == Some(true) {
                 metrics.script_brought();
             }
@@ -152,8 +179,8 @@ impl Conversation {
     }
 }
 
-/// Asks for what needs no answer.
-struct Nobody;
+/// Asks for what needs no answer, on a session's own connections if it must be there.
+struct Nobody(Option<Rc<Lines>>);
 
 impl Asker for Nobody {
     fn settle(&self, _: Ticket, _: &[u8]) {}
@@ -167,6 +194,10 @@ impl Asker for Nobody {
     fn split(&self, _: Ticket, _: Bytes) {}
 
     fn disturbed(&self) {}
+
+    fn lines(&self) -> Option<Rc<Lines>> {
+        self.0.clone()
+    }
 }
 
 #[cfg(test)]

@@ -87,6 +87,7 @@ pub(super) fn begin(
         }
         reply
     });
+    conversation.disown(spec, request);
     Flow::Next
 }
 

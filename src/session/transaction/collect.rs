@@ -34,6 +34,7 @@ pub(super) fn collect(
         digest: script(conversation, spec, request),
         frame: request.frame(),
     };
+    conversation.collect_reads(spec, request);
     enqueue(conversation, spec, entry, None)
 }
 
@@ -109,6 +110,9 @@ pub(super) fn collect_here(
             return conversation.reject(spec, TOO_LARGE);
         }
         queue.push_here(request.frame());
+    }
+    if spec.name == "CLIENT CACHING" {
+        conversation.announce_transaction();
     }
     queued(conversation, spec)
 }

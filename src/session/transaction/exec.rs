@@ -10,6 +10,7 @@ use bytes::Bytes;
 use crate::backend::{ABORTED, Asker, Ticket};
 use crate::resp::{Protocol, elements, write};
 
+use super::super::conversation::Conversation;
 use super::super::pubsub::{Destination, Publication};
 use super::super::scripts;
 use super::super::steps::Inbox;
@@ -129,6 +130,18 @@ fn count_listeners(
             message.is_sent(&worker.rooms, direct);
         }
     }
+}
+
+/// Whoever runs the gateway should know that an application relies on more than it gets; once is enough.
+pub(super) fn warn_of_spread(conversation: &Conversation, slots: usize) {
+    if conversation.worker.told_of_spread.replace(true) {
+        return;
+    }
+    tracing::warn!(
+        client = %conversation.client.ends.client,
+        slots,
+        "a transaction over several slots is atomic in each slot only (routing.transactions)"
+    );
 }
 
 /// A node may have forgotten a script, and NOSCRIPT in EXEC's array cannot be repaired.

@@ -138,6 +138,7 @@ pub(super) fn control(
             let watched = conversation.transaction.watched();
             let queue = Queue::new(reach(conversation, &watched), watched.into_iter());
             conversation.transaction.state = State::Open(Box::new(queue));
+            conversation.collected.clear();
             ok(conversation, spec)
         }
         "WATCH" => watch::begin(conversation, spec, request),
@@ -246,7 +247,8 @@ fn send(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     let Some(block) = take_queue(conversation).and_then(Queue::into_only_block) else {
         return Flow::Next;
     };
-    let terms = block.terms(conversation.protocol);
+    let mut terms = block.terms(conversation.protocol);
+    terms.own = terms.slot.and_then(|_| conversation.own());
     // As for any request with several keys: a node may ask to send it again, when what followed it has run.
     let delicate = terms.slot.filter(|_| block.has_several_keys());
     let bytes = block.into_bytes();
@@ -267,7 +269,7 @@ fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);
     if queue.slots() > 1 {
         worker.metrics.transaction_spread();
-        warn_of_spread(conversation, queue.slots());
+        exec::warn_of_spread(conversation, queue.slots());
     }
     let watching = conversation.transaction.watching.take();
     let watches = watching.map(|watching| watching.take()).unwrap_or_default();
@@ -278,21 +280,10 @@ fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
             let reply = run.await.and_then(|done| done.reply(&[]));
             reply.unwrap_or_else(|stop| stop.reply(protocol))
         });
+        conversation.disown_collected();
         return Flow::Next;
     }
     let running = Running::start(conversation.client.clone(), here, run);
     conversation.transaction.state = State::Running(Box::new(running));
     Flow::Wait
-}
-
-/// Whoever runs the gateway should know that an application relies on more than it gets; once is enough.
-fn warn_of_spread(conversation: &Conversation, slots: usize) {
-    if conversation.worker.told_of_spread.replace(true) {
-        return;
-    }
-    tracing::warn!(
-        client = %conversation.client.ends.client,
-        slots,
-        "a transaction over several slots is atomic in each slot only (routing.transactions)"
-    );
 }

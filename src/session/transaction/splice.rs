@@ -83,6 +83,7 @@ pub(super) fn finish(conversation: &mut Conversation, spec: &CommandSpec) -> Flo
         }
         done.reply(&here).unwrap_or_else(|stop| stop.reply(protocol))
     });
+    conversation.disown_collected();
     flow
 }
 
