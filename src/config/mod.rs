@@ -253,6 +253,10 @@ settings! {
         inflight_requests: usize = 1024, Count(1..=10_000_000);
         /// Most bytes of one client's requests and replies that wait; then its socket is not read.
         inflight_bytes: usize = 32 * MIB, Bytes(KIB..=TIB);
+        /// Most bytes of requests and replies that are held for all clients together. From a quarter of it on, each
+        /// client may have less and less under way; beyond it, those who hold most are disconnected, as by a
+        /// server's `maxmemory-clients`. Zero means no bound.
+        client_memory: usize = GIB, Bytes(0..=TIB);
         /// Bytes of replies a client may leave unread before it is disconnected.
         output_hard: usize = 256 * MIB, Bytes(KIB..=TIB);
         /// The same when it stays beyond this for longer than `output_soft_time`; zero turns it off.

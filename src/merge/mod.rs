@@ -178,9 +178,10 @@ impl Merge {
         self.fold(part, &whole)
     }
 
-    /// The pieces of this part were in vain.
-    pub fn retract(&mut self, part: u32) {
-        self.pieces.retain(|(of, _)| *of != part);
+    /// The pieces of this part were in vain; returns how many bytes they were.
+    pub fn retract(&mut self, part: u32) -> usize {
+        let Some(at) = self.pieces.iter().position(|(of, _)| *of == part) else { return 0 };
+        self.pieces.swap_remove(at).1.len()
     }
 
     /// The units of a part, in the order they were sent.

@@ -124,6 +124,7 @@ const WORKER_EVENTS: &[Case] = &[
         |w| w.rate_waited(500_000),
         &[("slotway_rate_wait_seconds_count", 1.0), ("slotway_rate_wait_seconds_sum", 0.5)],
     ),
+    (|w| w.memory_held(5), &[("slotway_client_memory_bytes", 5.0)]),
     (|w| w.blocked(3), &[("slotway_blocked_clients", 3.0)]),
     (|w| w.element_returned(), &[("slotway_returned_elements_total", 1.0)]),
     (|w| w.client_read(7), &[("slotway_client_read_bytes_total", 7.0)]),

@@ -26,6 +26,8 @@ series! {
             "Pauses in accepting clients for want of file descriptors or memory.";
         limits_reached: PerLimit<Counter> = "slotway_limits_reached_total",
             "Times that a limit made a request wait or refused it, by limit.";
+        client_memory: Gauge = "slotway_client_memory_bytes",
+            "Bytes of requests and replies that are held for clients now, without those of clients that hold little.";
         rate_seconds: Seconds = "slotway_rate_wait_seconds",
             "How long requests waited because their user was ahead of its rate.";
         blocked: Gauge = "slotway_blocked_clients",
@@ -145,7 +147,6 @@ impl WorkerMetrics {
     }
 
     /// Accepting pauses: there are no file descriptors left, or no memory for sockets.
-    #[inline]
     pub fn accepting_paused(&self) {
         self.series.accept_pauses.add(1);
     }
@@ -154,6 +155,11 @@ impl WorkerMetrics {
     #[inline]
     pub fn limit_reached(&self, limit: Limit) {
         self.series.limits_reached.at(limit).add(1);
+    }
+
+    /// So many bytes are held for clients.
+    pub fn memory_held(&self, bytes: usize) {
+        self.series.client_memory.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// A request waits for so long because its user is ahead of its rate.

@@ -150,6 +150,7 @@ impl Start {
         spawn_local(pool.clone().attend());
         spawn_local(worker.clone().attend());
         spawn_local(worker.clone().watch());
+        spawn_local(worker.clone().make_room());
         spawn_local(worker.clone().tidy());
         spawn_local(inbox.answer(worker.clone()));
         spawn_local(follow(worker.clone(), self.snapshot.clone(), self.changes.clone()));

@@ -216,6 +216,7 @@ impl Conversation {
         let (most, most_bytes) = self.worker.inflight();
         let share = if paused { 2 } else { 1 };
         let (requests, bytes) = self.replies.waiting();
+        let most_bytes = self.worker.memory.window(most_bytes);
         if requests >= (most / share).max(1) || bytes >= most_bytes / share {
             if !paused {
                 self.worker.metrics.limit_reached(Limit::InFlight);
@@ -334,6 +335,7 @@ impl Drop for Conversation {
         self.end_tracking();
         self.end_wait(Ending::Left);
         self.unlist();
+        self.replies.abandon();
         self.worker.metrics.session_closed();
     }
 }

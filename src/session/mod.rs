@@ -19,6 +19,7 @@ mod flusher;
 mod info;
 mod known;
 mod local;
+mod memory;
 mod origin;
 mod outgoing;
 mod patience;
@@ -83,6 +84,8 @@ pub struct Session {
     left: bool,
     /// Its certificate, which comes with its first bytes, may say which user it is.
     unnamed: bool,
+    /// Bytes of `input` and of an open transaction that the worker knows of.
+    counted: usize,
     /// All replies have left, and the gateway has closed its side.
     farewell: Option<Farewell>,
     conversation: Conversation,
@@ -110,6 +113,7 @@ impl Session {
             paused: false,
             closing: false,
             left: false,
+            counted: 0,
             farewell: None,
             conversation: Conversation::new(worker, write, ends),
         })
@@ -135,10 +139,20 @@ impl Session {
             }
             self.paused = false;
             self.serve_input();
-            return Poll::Ready(Turn::Again);
+        } else {
+            ready!(self.read(cx));
         }
-        ready!(self.read(cx));
+        self.count();
         Poll::Ready(Turn::Again)
+    }
+
+    /// Lets the worker know what stays of what was read.
+    fn count(&mut self) {
+        let held = self.input.capacity() + self.conversation.transaction.size();
+        if held != self.counted {
+            self.counted = held;
+            self.conversation.replies.hold_apart(held);
+        }
     }
 
     /// Lets the last replies leave, then says farewell.

@@ -40,6 +40,16 @@ impl Outgoing {
         self.unwritten() + self.pushes.len()
     }
 
+    /// Bytes of memory that are taken up.
+    pub(super) fn held(&self) -> usize {
+        self.bytes.capacity() + self.pushes.capacity()
+    }
+
+    /// Nothing of it will be sent.
+    pub(super) fn discard(&mut self) {
+        (self.bytes, self.pushes, self.written) = (Vec::new(), Vec::new(), 0);
+    }
+
     fn unwritten(&self) -> usize {
         self.bytes.len() - self.written
     }

@@ -2,16 +2,20 @@
 //!
 //! The reply whose place is first goes straight into [`Outgoing`]; others wait in their place.
 
+mod exit;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 
 use crate::backend::{Micros, Ticket};
 use crate::cluster::Slot;
 use crate::merge::Merge;
-use crate::metrics::{Family, Outcome, WorkerMetrics};
+use crate::metrics::{Family, Outcome};
 
-use super::outgoing::Outgoing;
-use super::tracking::{Notice, Teller};
+use super::tracking::Notice;
+use exit::outcome;
+
+pub(super) use exit::Exit;
 
 /// Emptied buffers that a busy session keeps for replies that have to wait, and the largest kept.
 const SPARES: usize = 32;
@@ -49,15 +53,9 @@ struct Place {
     family: Family,
     muted: bool,
     size: u32,
+    /// Bytes of its parts that are here.
+    gathered: usize,
     started: Micros,
-}
-
-/// Where replies go when it is their turn, and what counts them.
-pub(super) struct Exit<'a> {
-    pub(super) outgoing: &'a mut Outgoing,
-    pub(super) teller: &'a mut Teller,
-    pub(super) metrics: &'a WorkerMetrics,
-    pub(super) now: Micros,
 }
 
 /// All places of a session, the oldest first.
@@ -145,9 +143,21 @@ impl Places {
         self.waiting_bytes
     }
 
-    /// Bytes of requests and replies here, and of replies still to come, as far as the latest tell.
-    pub(super) fn expected_bytes(&self) -> usize {
-        self.unsettled_bytes + self.waiting_bytes + self.unsettled * self.usual
+    /// Bytes of requests and replies that are here.
+    pub(super) fn held(&self) -> usize {
+        self.unsettled_bytes + self.waiting_bytes
+    }
+
+    /// Bytes of replies still to come, as far as the latest tell.
+    pub(super) fn to_come(&self) -> usize {
+        self.unsettled * self.usual
+    }
+
+    /// No reply will be sent. The requests are still under way.
+    pub(super) fn discard(&mut self) {
+        self.ring.clear();
+        self.waiting_bytes = 0;
+        (self.unsettled, self.spares) = (0, Vec::new());
     }
 
     pub(super) fn mark_delicate(&mut self, ticket: Ticket, slot: Slot) {
@@ -162,7 +172,14 @@ impl Places {
     pub(super) fn push(&mut self, content: Content, about: About, started: Micros) -> Ticket {
         let place = self.first.wrapping_add(self.ring.len() as u32);
         let About { family, muted, size } = about;
-        self.ring.push_back(Place { content, family, muted, size: size as u32, started });
+        self.ring.push_back(Place {
+            content,
+            family,
+            muted,
+            size: size as u32,
+            gathered: 0,
+            started,
+        });
         self.unsettled += 1;
         self.unsettled_bytes += size;
         Ticket { place, part: 0 }
@@ -172,14 +189,24 @@ impl Places {
     pub(super) fn push_ready(&mut self, reply: Vec<u8>, family: Family, now: Micros) {
         self.waiting_bytes += reply.len();
         let content = Content::Ready(reply);
-        self.ring.push_back(Place { content, family, muted: false, size: 0, started: now });
+        self.ring.push_back(Place {
+            content,
+            family,
+            muted: false,
+            size: 0,
+            gathered: 0,
+            started: now,
+        });
     }
 
     /// A whole reply to the request, or to a part of it.
     pub(super) fn settle(&mut self, ticket: Ticket, reply: &[u8], exit: &mut Exit<'_>) {
-        let Some((index, place)) = self.place_mut(ticket) else { return };
+        let index = self.index(ticket);
+        let Some(place) = self.ring.get_mut(index) else { return };
         match &mut place.content {
             Content::Merging(merge) => {
+                place.gathered += reply.len();
+                self.waiting_bytes += reply.len();
                 if merge.fold(ticket.part, reply) {
                     self.finish_merge(index, exit);
                 }
@@ -191,15 +218,20 @@ impl Places {
 
     /// A piece of a reply; `end` marks the last.
     pub(super) fn piece(&mut self, ticket: Ticket, piece: &[u8], end: bool, exit: &mut Exit<'_>) {
-        let Some((index, place)) = self.place_mut(ticket) else { return };
+        let index = self.index(ticket);
+        let Some(place) = self.ring.get_mut(index) else { return };
         match &mut place.content {
             Content::Merging(merge) => {
+                place.gathered += piece.len();
+                self.waiting_bytes += piece.len();
                 if merge.fold_piece(ticket.part, piece, end) {
                     self.finish_merge(index, exit);
                 }
             }
             Content::Rewriting(_, pieces) => {
                 pieces.extend_from_slice(piece);
+                place.gathered += piece.len();
+                self.waiting_bytes += piece.len();
                 if end {
                     let whole = std::mem::take(pieces);
                     self.rewrite(index, &whole, exit);
@@ -224,11 +256,20 @@ impl Places {
     /// The rest of a reply that came in pieces is lost. False: a piece has left, which cannot be taken back.
     pub(super) fn retract(&mut self, ticket: Ticket) -> bool {
         let streaming = self.streaming;
-        let Some((index, place)) = self.place_mut(ticket) else { return true };
+        let index = self.index(ticket);
+        let Some(place) = self.ring.get_mut(index) else { return true };
         match &mut place.content {
             Content::Waiting => return index > 0 || !streaming,
-            Content::Merging(merge) => merge.retract(ticket.part),
-            Content::Rewriting(_, pieces) => pieces.clear(),
+            Content::Merging(merge) => {
+                let gone = merge.retract(ticket.part);
+                place.gathered = place.gathered.saturating_sub(gone);
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(gone);
+            }
+            Content::Rewriting(_, pieces) => {
+                pieces.clear();
+                self.waiting_bytes = self.waiting_bytes.saturating_sub(place.gathered);
+                place.gathered = 0;
+            }
             Content::Partial(pieces) => {
                 let gone = pieces.len();
                 place.content = Content::Waiting;
@@ -246,7 +287,7 @@ impl Places {
         ticket: Ticket,
         whole: impl FnOnce() -> Merge,
     ) -> Option<Range<u32>> {
-        let (_, place) = self.place_mut(ticket)?;
+        let place = self.ring.get_mut(self.index(ticket))?;
         if !matches!(place.content, Content::Merging(_)) {
             place.content = Content::Merging(Box::new(whole()));
         }
@@ -264,9 +305,8 @@ impl Places {
         }
     }
 
-    fn place_mut(&mut self, ticket: Ticket) -> Option<(usize, &mut Place)> {
-        let index = ticket.place.wrapping_sub(self.first) as usize;
-        Some((index, self.ring.get_mut(index)?))
+    fn index(&self, ticket: Ticket) -> usize {
+        ticket.place.wrapping_sub(self.first) as usize
     }
 
     /// The reply of the place at `index` is complete.
@@ -278,6 +318,8 @@ impl Places {
         let outcome = if streamed { Outcome::Ok } else { outcome(reply) };
         exit.metrics.request_settled(place.family, outcome, elapsed);
         let (muted, size) = (place.muted, place.size as usize);
+        let gathered = std::mem::take(&mut place.gathered);
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(gathered);
         if index > 0 {
             let mut kept = self.spares.pop().unwrap_or_default();
             if !muted {
@@ -384,14 +426,5 @@ impl Places {
         }
         self.waiting_bytes += so_far.len();
         place.content = Content::Partial(so_far);
-    }
-}
-
-/// What a whole reply says of the request's outcome.
-fn outcome(reply: &[u8]) -> Outcome {
-    match reply.first() {
-        Some(b'-') if reply.starts_with(b"-UNCERTAIN ") => Outcome::Uncertain,
-        Some(b'-' | b'!') => Outcome::Error,
-        _ => Outcome::Ok,
     }
 }

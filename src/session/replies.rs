@@ -4,6 +4,7 @@
 //! loop settled: a reply wakes no task, unless the session waits for it.
 
 mod asker;
+mod holding;
 mod word;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -21,6 +22,7 @@ use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
 
 use super::client::Client;
 use super::flusher::Flusher;
+use super::memory::{Holding, Memory};
 use super::outgoing::Outgoing;
 use super::patience::{Bounds, Patience};
 use super::places::{About, Content, Exit, Places, Rewrite};
@@ -44,6 +46,8 @@ pub(super) enum End {
     Truncated,
     /// Somebody ended it.
     Killed,
+    /// All clients hold too much, and it the most.
+    Memory,
 }
 
 /// A request that a node gave back because it does not know the script.
@@ -72,6 +76,9 @@ struct State {
     mending: bool,
     /// What it has to say of changed keys.
     teller: Teller,
+    /// What the session holds besides, in bytes, and what the worker knows of all that it holds.
+    apart: usize,
+    counted: Holding,
     end: Option<End>,
 }
 
@@ -86,6 +93,7 @@ pub(super) struct Replies {
     flusher: Rc<Flusher>,
     metrics: Arc<WorkerMetrics>,
     clock: Rc<Clock>,
+    memory: Rc<Memory>,
     /// How much the client may leave unread of replies, and of messages.
     pub(super) with_replies: Patience,
     pub(super) with_messages: Patience,
@@ -108,6 +116,8 @@ impl Replies {
             unscripted: VecDeque::new(),
             mending: false,
             teller: Teller::default(),
+            apart: 0,
+            counted: Holding::default(),
             end: None,
         };
         Rc::new_cyclic(|this| Self {
@@ -119,6 +129,7 @@ impl Replies {
             flusher: worker.flusher.clone(),
             metrics,
             clock: worker.clock.clone(),
+            memory: worker.memory.clone(),
             with_replies: Patience::new(Bounds::on_replies(&settings.limits)),
             with_messages: Patience::new(Bounds::on_messages(&settings.pubsub)),
             watch: worker.watch.clone(),
@@ -193,7 +204,10 @@ impl Replies {
     }
 
     fn place(&self, content: Content, about: About) -> Ticket {
-        self.state.borrow_mut().places.push(content, about, self.clock.now())
+        let mut state = self.state.borrow_mut();
+        let ticket = state.places.push(content, about, self.clock.now());
+        self.recount(&mut state);
+        ticket
     }
 
     /// The request has several keys in this slot. Should the slot be migrating, a node may ask to send it again
@@ -222,7 +236,8 @@ impl Replies {
     /// as the latest tell.
     pub(super) fn waiting(&self) -> (usize, usize) {
         let state = self.state.borrow();
-        (state.places.len(), state.places.expected_bytes() + state.outgoing.waiting())
+        let places = state.places.held() + state.places.to_come();
+        (state.places.len(), places + state.outgoing.waiting())
     }
 
     /// Bytes that have left since this was last asked.
@@ -307,7 +322,10 @@ impl Replies {
 
     /// Ready when the client has taken all that it could not take at once. The session's task calls it.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.state.borrow_mut().outgoing.poll_unblocked(cx)
+        let mut state = self.state.borrow_mut();
+        let polled = state.outgoing.poll_unblocked(cx);
+        self.recount(&mut state);
+        polled
     }
 
     /// Closes the gateway's side of the connection.
@@ -344,6 +362,7 @@ impl Replies {
             state.outgoing.push(&broken, b"", false);
             state.outgoing.flush();
         }
+        self.recount(&mut state);
         let wanted = state.outgoing.is_blocked()
             || state.outgoing.is_gone()
             || state.watched
@@ -358,6 +377,7 @@ impl Replies {
     }
 
     fn touched(&self, state: &mut State) {
+        self.recount(state);
         if !state.queued
             && let Some(this) = self.this.upgrade()
         {

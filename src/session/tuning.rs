@@ -65,6 +65,7 @@ impl Worker {
         self.tuning.spreads_reads.set(spreads_reads(&settings));
         self.gathered.limit_to(settings.routing.gathered_bytes_all);
         self.scripts.limit_to(share_of_scripts(&self.gateway, &settings));
+        self.memory.limit_to(settings.limits.client_memory);
         self.rooms.on_loss.set(settings.pubsub.on_loss);
         self.pool.settings_changed();
         for (_, client) in &*self.clients.borrow() {

@@ -27,6 +27,7 @@ use super::colleagues::Colleagues;
 use super::failures::Failures;
 use super::flusher::Flusher;
 use super::known::Known;
+use super::memory::{Memory, Total};
 use super::pubsub::Rooms;
 use super::rates::Rates;
 use super::scripts::Scripts;
@@ -79,6 +80,8 @@ pub struct Gateway {
     /// The topology that a worker is looking after for all.
     looked_after: AtomicU64,
     next_stage: AtomicU64,
+    /// What clients hold in memory.
+    held: Arc<Total>,
     is_tidied: AtomicBool,
 }
 
@@ -116,6 +119,7 @@ impl Gateway {
             forgotten: ArcSwap::default(),
             looked_after: AtomicU64::new(0),
             next_stage: AtomicU64::new(1),
+            held: Arc::default(),
             is_tidied: AtomicBool::new(false),
         }))
     }
@@ -214,6 +218,8 @@ pub struct Worker {
     /// Large computations that may run at once beside it.
     pub(super) computing: Semaphore,
     pub(super) failures: Failures,
+    /// What its clients hold.
+    pub(super) memory: Rc<Memory>,
     /// Working memory for key positions.
     pub(super) positions: RefCell<Vec<u32>>,
     /// That a transaction over several slots is not atomic was logged.
@@ -243,6 +249,8 @@ impl Worker {
         let upstream = Subscriptions::new(pool.clone());
         let rooms = Rooms::new(upstream, metrics.clone(), &settings.pubsub);
         let tuning = Tuning::of(&settings);
+        let (most, workers) = (settings.limits.client_memory, gateway.colleagues.count());
+        let memory = Memory::new(most, workers, &gateway.held, &metrics);
         drop(settings);
         let lens = Lens::new(
             gateway.live.clone(),
@@ -252,6 +260,7 @@ impl Worker {
         );
         Rc::new(Self {
             gateway,
+            memory,
             queue: Queue::new(pool.clone()),
             watch: Watch::new(pool.clone(), lens),
             pool,

@@ -167,3 +167,56 @@ fn bytes_have_a_rate_in_both_directions() {
     assert!(start.elapsed() >= Duration::from_millis(900), "{:?}", start.elapsed());
     assert!(gateway.limited("rate") >= 2.0);
 }
+
+#[test]
+fn who_holds_most_is_sent_away_first() {
+    let gateway = Gateway::before(Cluster::shared())
+        .workers(2)
+        .setting("limits.client_memory", "16MiB")
+        .start();
+    let value = vec![b'x'; 2 * MEBIBYTE];
+    let mut small: Vec<Client> = (0..3).map(|_| gateway.client()).collect();
+    let mut sets = Vec::new();
+    for (number, client) in small.iter_mut().enumerate() {
+        let set = request(&[b"SET", format!("limits:small:{number}").as_bytes(), &value[..]]);
+        client.send(&set[..MEBIBYTE]);
+        sets.push(set);
+    }
+    let mut large = gateway.client();
+    let announced = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n", 64 * MEBIBYTE);
+    large.send(announced.as_bytes());
+    let mut sent = 0;
+    while large.try_send(&value).is_ok() {
+        sent += value.len();
+        assert!(sent < 60 * MEBIBYTE, "still there after {sent} bytes");
+    }
+    assert!(large.is_closed());
+    assert!((gateway.rejected("memory") - 1.0).abs() < 0.5, "nobody else");
+    for (client, set) in small.iter_mut().zip(&sets) {
+        client.send(&set[MEBIBYTE..]);
+        assert_eq!(client.reply().text(), "OK");
+    }
+    wait_for("memory that is free again", || gateway.metric("slotway_client_memory_bytes") < 1e6);
+    for number in 0..3 {
+        assert_eq!(small[0].call(&format!("DEL limits:small:{number}")).integer(), 1);
+    }
+}
+
+#[test]
+fn transactions_that_are_collected_count_as_memory() {
+    let gateway =
+        Gateway::before(Cluster::shared()).setting("limits.client_memory", "4MiB").start();
+    let mut neighbour = gateway.client();
+    let mut client = gateway.client();
+    let value = vec![b'x'; 100 << 10];
+    client.send(&request_line("MULTI"));
+    let set = request(&[b"SET", b"limits:never" as &[u8], &value]);
+    for _ in 0..200 {
+        if client.try_send(&set).is_err() {
+            break;
+        }
+    }
+    client.read_to_end();
+    assert!((gateway.rejected("memory") - 1.0).abs() < 0.5);
+    assert!(neighbour.call("GET limits:never").is_nil());
+}

@@ -62,6 +62,14 @@ impl Transaction {
         !matches!(self.state, State::Closed)
     }
 
+    /// Bytes that are collected.
+    pub(super) fn size(&self) -> usize {
+        match &self.state {
+            State::Open(queue) => queue.size(),
+            _ => 0,
+        }
+    }
+
     /// Whether EXEC waits for nodes. Then nothing is served.
     pub(super) fn is_running(&self) -> bool {
         matches!(&self.state, State::Running(running) if !running.is_done())

@@ -225,6 +225,11 @@ impl Queue {
         queue
     }
 
+    /// Bytes of its commands.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
     /// Whether a command may join; else its keys stand in another slot than those before.
     pub(super) fn admits(&self, entry: Entry<'_>) -> bool {
         match self.reach {
