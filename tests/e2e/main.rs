@@ -24,6 +24,7 @@ mod differential;
 mod doctor;
 mod drain;
 mod faults;
+mod fuzz;
 mod gather;
 mod gather_calls;
 mod harness;

@@ -22,6 +22,8 @@ pub(crate) enum Act {
     SayAndReset(Vec<u8>),
     /// Sends the first bytes, then the second ones for ever.
     SayForEver(Vec<u8>, Vec<u8>),
+    /// Sends these bytes one by one, with a pause after each.
+    Drip(Vec<u8>),
     /// Sends nothing, and reads no further on this connection.
     Freeze,
 }
@@ -108,6 +110,11 @@ impl FakeCluster {
     /// The node behaves again, whatever it was told to do.
     pub(crate) fn forget(&self, node: usize) {
         self.nodes[node].state.lock().unwrap().rules.clear();
+    }
+
+    /// The node remembers nothing of what it was sent so far.
+    pub(crate) fn forget_requests(&self, node: usize) {
+        self.nodes[node].state.lock().unwrap().seen.clear();
     }
 
     fn add(&self, node: usize, words: &str, acts: Vec<Act>, last_stays: bool) {
@@ -271,6 +278,13 @@ fn perform(stream: &mut TcpStream, act: Act) -> Option<()> {
             stream.write_all(&first).ok()?;
             while stream.write_all(&again).is_ok() {}
             None
+        }
+        Act::Drip(bytes) => {
+            for byte in bytes.chunks(1) {
+                stream.write_all(byte).ok()?;
+                thread::sleep(Duration::from_millis(2));
+            }
+            Some(())
         }
         Act::Freeze => {
             // Until the other side gives up; what it sends is not looked at.
