@@ -83,17 +83,24 @@
 //!
 //! # What crosses threads
 //!
-//! Accepted sockets (control to worker); the topology's snapshot and the word that it changed (control to
-//! workers); how replicas stand (control to workers, a snapshot); the commands that are known (control to workers, a snapshot); "look at the topology" (worker to
-//! control, bounded); questions about clients and scripts (worker to worker, bounded); the users' snapshot and its
-//! version, and the log of denials (by whoever changes them); how many listen to which
-//! channel (worker to worker, bounded), and which node is home to them (one `ArcSwap`); changed keys, for a client that
-//! is told in another's place (worker to worker, bounded); what CLIENT PAUSE and MONITOR
-//! want of every request (`session::scrutiny`, one counter to look at); metrics (atomics with one writer each);
-//! the word to drain; the replies of a large computation over slots (worker to a thread for it, and the result
-//! back); records of the audit log (anyone to the thread that writes them, bounded); what each worker has seen of its
-//! requests (`observe::Sights`, one `ArcSwap` each, once a second). No locks on the request path,
-//! no global state.
+//! From the control thread to the workers: accepted sockets; snapshots of the topology, of how replicas stand, of the
+//! commands that are known, each with the word that it changed; the word to drain.
+//!
+//! From a worker to the control thread: "look at the topology" (bounded).
+//!
+//! Between workers (bounded): questions about clients and scripts; how many listen to which channel; changed keys, for
+//! a client that is told in another's place.
+//!
+//! Looked at by all: the users' snapshot and its version, and the log of denials; which node is home to the
+//! subscriptions (one `ArcSwap`); what CLIENT PAUSE and MONITOR want of every request (`session::scrutiny`, one counter
+//! to look at); what users have sent ahead of their rates, and what clients hold in memory (`session::rates`,
+//! `session::memory`, atomics); metrics (atomics with one writer each); what each worker has seen of its requests
+//! (`observe::Sights`, one `ArcSwap` each, once a second).
+//!
+//! To a thread of its own: the replies of a large computation over slots, whose result comes back; records of the
+//! audit log (bounded).
+//!
+//! No locks on the request path, no global state.
 //!
 //! # Where the code taught better than the plan
 //!
