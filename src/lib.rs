@@ -76,6 +76,8 @@
 //!   answered, and what reads after a write goes to the primary until a replica has it (`session::reads`).
 //! * **Nothing is allocated for what is announced**, only for what has arrived.
 //! * **Every loop that can hog a worker is bounded** (`ROUNDS`), and then yields.
+//! * **A reload takes over everything or nothing**, and a new process serves nobody until it is ready: a mistake in
+//!   a file costs a line in the log (`runtime::reload`, `runtime::succession`).
 //! * **A transaction runs whole in each slot, or not at all there**, and when the gateway cannot be sure that a
 //!   watched key is unchanged, it has changed (`session::transaction`).
 //! * Inside a worker, state is shared by `Rc` and `RefCell`, and never borrowed across an await. An
@@ -83,8 +85,8 @@
 //!
 //! # What crosses threads
 //!
-//! From the control thread to the workers: accepted sockets; snapshots of the topology, of how replicas stand, of the
-//! commands that are known, each with the word that it changed; the word to drain.
+//! From the control thread to the workers: accepted sockets; snapshots of the settings, of the topology, of how
+//! replicas stand, of the commands that are known, each with the word that it changed; the word to drain.
 //!
 //! From a worker to the control thread: "look at the topology" (bounded).
 //!

@@ -11,7 +11,7 @@ use slotway::admin;
 use slotway::config::{Flag, Mistakes, Settings, Sources};
 use slotway::doctor::{self, Form};
 use slotway::launch::{self, LaunchError};
-use slotway::runtime;
+use slotway::runtime::{self, Again};
 
 /// One endpoint over a whole Redis or Valkey Cluster, for clients that know a single server.
 #[derive(Parser)]
@@ -155,15 +155,23 @@ fn main() -> ExitCode {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Up(up) => {
-            let settings = up.gateway.sources(&[]).load()?;
-            runtime::logging::start(&settings.log)?;
-            launch::up(up.options(), settings, runtime::serve)?;
+            let sources = up.gateway.sources(&[]);
+            let settings = sources.load()?;
+            let levels = runtime::logging::start(&settings.log)?;
+            launch::up(up.options(), settings, |settings| {
+                // The nodes stay those of the local cluster, whatever the file says.
+                let cluster = settings.cluster.clone();
+                let again = move || Ok(Settings { cluster: cluster.clone(), ..sources.load()? });
+                let may_hand_over = false;
+                runtime::serve(settings, Again { settings: Box::new(again), levels, may_hand_over })
+            })?;
         }
         Command::Serve(serve) => {
             let sources = Sources { needs_nodes: true, ..serve.gateway.sources(&serve.nodes) };
             let settings = sources.load()?;
-            runtime::logging::start(&settings.log)?;
-            runtime::serve(settings)?;
+            let levels = runtime::logging::start(&settings.log)?;
+            let again = Box::new(move || sources.load());
+            runtime::serve(settings, Again { settings: again, levels, may_hand_over: true })?;
         }
         Command::Check(check) => check.run()?,
         Command::Probe(probe) => probe.run()?,

@@ -62,10 +62,10 @@ impl User {
         Self { serial, ..self }
     }
 
-    /// One password in the place of all others.
-    pub(super) fn set_password(&mut self, hash: Hash) {
-        self.passwords = vec![hash];
-        self.no_password = false;
+    /// One password in the place of all others, or none at all: then it needs none.
+    pub(super) fn set_password(&mut self, hash: Option<Hash>) {
+        self.no_password = hash.is_none();
+        self.passwords = hash.into_iter().collect();
     }
 
     /// Its name.

@@ -42,7 +42,7 @@ impl Users {
         let mut user = User::open(DEFAULT, self.take_serial());
         if let Some(hash) = Hash::of(password.expose().as_bytes()).filter(|_| !password.is_empty())
         {
-            user.set_password(hash);
+            user.set_password(Some(hash));
         }
         self.all.insert(DEFAULT.to_vec(), Arc::new(user));
     }
@@ -118,13 +118,15 @@ impl Users {
         Ok(users)
     }
 
-    /// The same users, the default one with this password and no other.
+    /// The same users, the default one with this password and no other; empty, it needs none.
     #[must_use]
     pub fn with_password(&self, password: &Secret) -> Self {
         let mut users = self.clone();
         let hash = Hash::of(password.expose().as_bytes());
-        if let (Some(user), Some(hash)) = (users.all.get_mut(DEFAULT), hash) {
-            Arc::make_mut(user).set_password(hash);
+        if let Some(user) = users.all.get_mut(DEFAULT)
+            && (password.is_empty() || hash.is_some())
+        {
+            Arc::make_mut(user).set_password(hash.filter(|_| !password.is_empty()));
         }
         users
     }

@@ -1,6 +1,6 @@
 //! Whether a load balancer should send clients here.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use serde::Serialize;
 
@@ -12,7 +12,8 @@ const SLOTS: usize = 16_384;
 pub struct Readiness {
     slots_covered: AtomicUsize,
     draining: AtomicBool,
-    required_share: f64,
+    /// Its bits.
+    required_share: AtomicU64,
 }
 
 impl Readiness {
@@ -21,8 +22,13 @@ impl Readiness {
         Self {
             slots_covered: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
-            required_share,
+            required_share: AtomicU64::new(required_share.to_bits()),
         }
+    }
+
+    /// Another share is required from now on.
+    pub fn require(&self, share: f64) {
+        self.required_share.store(share.to_bits(), Relaxed);
     }
 
     /// So many slots have a primary now.
@@ -39,9 +45,9 @@ impl Readiness {
     pub fn verdict(&self) -> Verdict {
         let slots_covered = self.slots_covered.load(Relaxed);
         let draining = self.draining.load(Relaxed);
+        let required_share = f64::from_bits(self.required_share.load(Relaxed));
         // A topology that nobody has told yet covers nothing, whatever share is asked.
-        let covered =
-            slots_covered > 0 && slots_covered as f64 >= self.required_share * SLOTS as f64;
+        let covered = slots_covered > 0 && slots_covered as f64 >= required_share * SLOTS as f64;
         let reason = if draining {
             Some("the gateway is draining".to_owned())
         } else if !covered {
@@ -53,7 +59,7 @@ impl Readiness {
             ready: reason.is_none(),
             slots_covered,
             slots: SLOTS,
-            required_share: self.required_share,
+            required_share,
             draining,
             reason,
         }

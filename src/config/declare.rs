@@ -16,6 +16,9 @@ pub struct Key {
     pub show: fn(&Settings) -> String,
     pub(super) set: fn(&mut Settings, &Given<'_>) -> Result<(), Vec<Wrong>>,
     pub(super) same: fn(&Settings, &Settings) -> bool,
+    pub(super) copy: fn(&Settings, &mut Settings),
+    /// Whether a change of it waits for a restart; all others hold from a reload on.
+    pub needs_restart: bool,
 }
 
 impl Key {
@@ -35,13 +38,22 @@ impl Key {
     }
 }
 
+/// What stands at the end of a row: nothing, or the word `restart`. Another word does not compile.
+pub(super) const fn needs_restart(word: &str) -> bool {
+    match word.as_bytes() {
+        b"" => false,
+        b"restart" => true,
+        _ => panic!("a row may end with `restart`"),
+    }
+}
+
 /// `docs` `table: Table { docs name: Type = default, kind; ... }`, where the kind (`kind.rs`)
-/// knows how a value is read, checked and shown.
+/// knows how a value is read, checked and shown. `, restart` behind the kind: a reload does not reach it.
 macro_rules! settings {
     ($(
         $(#[doc = $table_doc:literal])+
         $table:ident: $Table:ident {
-            $( $(#[doc = $doc:literal])+ $name:ident: $Type:ty = $default:expr, $kind:expr; )+
+            $( $(#[doc = $doc:literal])+ $name:ident: $Type:ty = $default:expr, $kind:expr $(, $restart:ident)?; )+
         }
     )+) => {
         /// Everything that can be set. `Settings::default()` is what a gateway runs with when
@@ -83,6 +95,8 @@ macro_rules! settings {
                         Ok(())
                     },
                     same: |one, other| one.$table.$name == other.$table.$name,
+                    copy: |from, to| to.$table.$name.clone_from(&from.$table.$name),
+                    needs_restart: declare::needs_restart(stringify!($($restart)?)),
                 },
             )+)+];
         }

@@ -29,6 +29,7 @@ pub use words::{
     Transactions,
 };
 
+use check::CHECKS;
 use declare::settings;
 use kind::{
     Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, Maybe, Mode, Network, OneOf,
@@ -52,13 +53,13 @@ settings! {
     listen: Listen {
         /// Address and port for clients.
         /// Beyond loopback it needs a password, see `[auth]`.
-        address: SocketAddr = loopback(6379), Address;
+        address: SocketAddr = loopback(6379), Address, restart;
         /// What the gateway looks like from there: one server, or a cluster of one node that owns
         /// every slot.
-        present: Present = Present::Standalone, OneOf;
+        present: Present = Present::Standalone, OneOf, restart;
         /// Address and port for clients that speak TLS, beside `address`, which stays plain then. Without it,
         /// and with a certificate, `address` itself speaks TLS.
-        tls_address: Option<SocketAddr> = None, Maybe(Address);
+        tls_address: Option<SocketAddr> = None, Maybe(Address), restart;
         /// File with the certificate for clients, its issuers behind it; empty means no TLS.
         tls_certificate_file: String = String::new(), Text;
         /// File with the key of that certificate.
@@ -74,9 +75,9 @@ settings! {
         /// version 2, and the address in it counts as the client's. Whoever is in these networks can claim any.
         proxy_networks: Vec<IpNet> = Vec::new(), List(Network);
         /// Path of a Unix socket for clients on this machine; empty means none.
-        unix_socket: String = String::new(), Text;
+        unix_socket: String = String::new(), Text, restart;
         /// Who may use the Unix socket.
-        unix_permissions: u32 = 0o770, Mode;
+        unix_permissions: u32 = 0o770, Mode, restart;
         /// Address that clients of the presented cluster are told; without it, the one that each
         /// connected to.
         announce: Option<String> = None, Maybe(HostPort);
@@ -85,7 +86,7 @@ settings! {
         /// the slots. Empty means this one alone.
         peers: Vec<String> = Vec::new(), List(HostPort);
         /// Pending connections that the kernel keeps.
-        backlog: u32 = 1024, Count(1..=65_535);
+        backlog: u32 = 1024, Count(1..=65_535), restart;
         /// TCP keep-alive on client connections; zero turns it off.
         tcp_keepalive: Duration = seconds(300), Time(Duration::ZERO..=DAY);
     }
@@ -94,7 +95,7 @@ settings! {
     admin: Admin {
         /// Address and port for `/metrics`, `/healthz`, `/readyz`, and for what shows keys and commands, such as
         /// the status page. The latter asks for the password, and beyond loopback is there only with one.
-        address: SocketAddr = loopback(9121), Address;
+        address: SocketAddr = loopback(9121), Address, restart;
         /// Password for pages that show keys and commands, for the user `admin` by HTTP Basic authentication; empty
         /// means none.
         password: Secret = Secret::default(), Hidden;
@@ -213,12 +214,12 @@ settings! {
         script_bytes: usize = 64 * MIB, Bytes(0..=TIB);
         /// What the names of keys start with in which the gateway keeps elements that are on their
         /// way from one slot to another. KEYS, SCAN and RANDOMKEY do not show them.
-        stage_prefix: String = "__gw:".to_owned(), Text;
+        stage_prefix: String = "__gw:".to_owned(), Text, restart;
         /// An element that a gateway left on its way, for it was killed, goes back after this time.
         stage_return: Duration = seconds(60), Time(millis(100)..=DAY);
         /// Commands without keys that only the nodes know, such as a module's, and that any one of
         /// them may answer for all. Others of that kind are refused.
-        keyless_commands: Vec<String> = Vec::new(), List(Text);
+        keyless_commands: Vec<String> = Vec::new(), List(Text), restart;
     }
 
     /// Who may connect.
@@ -236,7 +237,7 @@ settings! {
         /// Whether users whose rules leave anything out may run scripts all the same. Nodes check the
         /// commands inside a script against the gateway's own user, so there the user may do all that
         /// the gateway may.
-        trust_scripts: bool = false, Truth;
+        trust_scripts: bool = false, Truth, restart;
         /// How long the answer to a failed login waits; doubles with each failure from the same address,
         /// up to 64 times as long. Zero answers at once.
         failed_login_delay: Duration = millis(20), Time(Duration::ZERO..=MINUTE);
@@ -267,9 +268,9 @@ settings! {
         /// Most commands a second of a user, by its name; `"*"` is for each user that is not named. All its
         /// connections share them. What comes faster is not refused but waits, and its client with it. The burst
         /// may come at once; without one it is what a second allows: `{ app = "1000 burst 5000" }`.
-        user_commands: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Count(1..=1_000_000_000)));
+        user_commands: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Count(1..=1_000_000_000))), restart;
         /// The same in bytes of requests and of the replies to them.
-        user_bytes: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Bytes(KIB..=TIB)));
+        user_bytes: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Bytes(KIB..=TIB))), restart;
         /// Most arguments in a request.
         request_arguments: usize = 1_048_576, Count(1..=2_147_483_647);
         /// Most bytes in one argument.
@@ -294,7 +295,7 @@ settings! {
         /// Carries plain channels over sharded pub/sub, so that a message goes to one shard and not to all
         /// nodes. Then patterns are refused except for keyspace events, a plain and a shard channel of one
         /// name are the same, and clients that are connected to nodes take no part in plain channels.
-        sharded: bool = false, Truth;
+        sharded: bool = false, Truth, restart;
         /// Most channels and patterns that one client subscribes to.
         subscriptions: usize = 100_000, Count(1..=100_000_000);
         /// Bytes of messages that a subscriber may leave unread before it is disconnected.
@@ -308,7 +309,7 @@ settings! {
     /// Threads and their ends.
     runtime: Runtime {
         /// Worker threads; zero means one per available core.
-        workers: usize = 0, Count(0..=1024);
+        workers: usize = 0, Count(0..=1024), restart;
         /// Time that a drain may take.
         drain_time: Duration = seconds(30), Time(Duration::ZERO..=DAY);
     }
@@ -331,7 +332,7 @@ settings! {
         /// level info, failed logins and denials at level warn: "warn,audit=info" logs all of them.
         level: String = "info".to_owned(), Filter;
         /// "auto" is text on a terminal and JSON elsewhere.
-        format: LogFormat = LogFormat::Auto, OneOf;
+        format: LogFormat = LogFormat::Auto, OneOf, restart;
     }
 }
 
@@ -341,6 +342,17 @@ impl Settings {
         Self::KEYS.iter().find(|key| key.path == path)
     }
 
+    /// What becomes of these settings when `wanted` is loaded in a running gateway.
+    pub fn reload(&self, wanted: &Self) -> Reload {
+        let mut settings = wanted.clone();
+        for key in Self::KEYS.iter().filter(|key| key.needs_restart) {
+            (key.copy)(self, &mut settings);
+        }
+        let changed = self.differences(&settings);
+        let waiting = settings.differences(wanted);
+        Reload { settings, changed, waiting }
+    }
+
     /// What `other` changes, one line per setting: `key: old → new`, passwords masked.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         Self::KEYS
@@ -348,6 +360,34 @@ impl Settings {
             .filter(|key| !(key.same)(self, other))
             .map(|key| format!("{}: {} → {}", key.path, (key.show)(self), (key.show)(other)))
             .collect()
+    }
+}
+
+/// What a reload comes to.
+#[derive(Debug)]
+pub struct Reload {
+    /// What holds from now on: as wanted, except for what waits for a restart.
+    pub settings: Settings,
+    /// What changes, one line per setting, passwords masked.
+    pub changed: Vec<String>,
+    /// What would change with a restart.
+    pub waiting: Vec<String>,
+}
+
+impl Reload {
+    /// Whether what holds from now on still fits together: what waits for a restart may not fit what does not.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self) -> Result<(), Mistakes> {
+        let wrong = CHECKS.iter().filter_map(|check| {
+            let text = (check.wrong)(&self.settings)?;
+            let key = check.keys.first()?;
+            let text = format!("`{key}` {text} (before a restart)");
+            Some(Mistake { place: Place::Nowhere, text })
+        });
+        let wrong: Vec<Mistake> = wrong.collect();
+        if wrong.is_empty() { Ok(()) } else { Err(Mistakes(wrong)) }
     }
 }
 

@@ -223,6 +223,30 @@ fn the_reference_file_lists_every_setting() {
 }
 
 #[test]
+fn a_reload_takes_over_what_it_can_and_says_what_waits() {
+    let before = from_file("auth.password = \"one\"").unwrap();
+    let wanted = from_file(
+        "auth.password = \"two\"\nlisten.address = \"127.0.0.1:1\"\nlimits.max_clients = 5",
+    );
+    let reload = before.reload(&wanted.unwrap());
+    let changed = ["auth.password: *** → ***", "limits.max_clients: 10000 → 5"];
+    assert_eq!(reload.changed, changed);
+    let waiting = ["listen.address: \"127.0.0.1:6379\" → \"127.0.0.1:1\""];
+    assert_eq!(reload.waiting, waiting);
+    assert_eq!(reload.settings.listen.address, before.listen.address);
+    assert_eq!(reload.settings.limits.max_clients, 5);
+    assert!(reload.check().is_ok());
+}
+
+/// The file alone is sound: nobody needs a password on loopback. But the gateway still listens elsewhere.
+#[test]
+fn a_reload_does_not_open_what_waits_for_a_restart() {
+    let before = from_file("listen.address = \"0.0.0.0:6379\"\nauth.password = \"one\"").unwrap();
+    let wrong = before.reload(&Settings::default()).check().unwrap_err().to_string();
+    assert!(wrong.starts_with("`listen.address` is open to other machines"), "{wrong}");
+}
+
+#[test]
 fn every_settings_file_loads() {
     let files = std::fs::read_dir(config_folder()).unwrap().map(|entry| entry.unwrap().path());
     let files: Vec<PathBuf> =
@@ -249,6 +273,9 @@ fn reference() -> String {
 #
 # Durations are text with units, such as \"500ms\", \"10s\" or \"1m 30s\". Sizes are bytes, or text with
 # a unit, such as \"64KiB\", \"64MiB\" or \"1GiB\".
+#
+# SIGHUP loads this file again, with the files that it names. What is wrong then changes nothing. Where it is
+# said that a change needs a restart, SIGUSR2 makes one without losing a request.
 "
     .to_owned();
     for (table, docs) in Settings::TABLES {
@@ -262,6 +289,9 @@ fn reference() -> String {
             if expects != "text" {
                 let (first, rest) = expects.split_at(1);
                 text += &format!("# {}{rest}.\n", first.to_uppercase());
+            }
+            if key.needs_restart {
+                text += "# A change needs a restart.\n";
             }
             text += &format!("{} = {}\n", key.name(), (key.show)(&Settings::default()));
         }

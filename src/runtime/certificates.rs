@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::sleep;
 
 use crate::backend::connect::Credentials;
-use crate::config::{Cluster, Secret, Settings};
+use crate::config::{Cluster, Live, Secret, Settings};
 use crate::session::Gateway;
 use crate::tls::{Acceptor, TlsError};
 
@@ -18,9 +18,8 @@ use crate::tls::{Acceptor, TlsError};
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What connections to come are made with.
-#[derive(Clone)]
 pub(super) struct Certificates {
-    settings: Arc<Settings>,
+    live: Arc<Live>,
     pub(super) credentials: Arc<ArcSwap<Credentials>>,
     pub(super) acceptor: Arc<ArcSwapOption<Acceptor>>,
 }
@@ -28,14 +27,27 @@ pub(super) struct Certificates {
 impl Certificates {
     /// # Errors
     /// The setting whose file is of no use, and why.
-    pub(super) fn load(settings: &Arc<Settings>) -> Result<Self, TlsError> {
-        let credentials = Credentials::load(&settings.cluster)?;
-        let acceptor = Acceptor::load(&settings.listen)?;
+    pub(super) fn load(live: &Arc<Live>) -> Result<Self, TlsError> {
+        let (credentials, acceptor) = Self::read(&live.now())?;
         Ok(Self {
-            settings: settings.clone(),
+            live: live.clone(),
             credentials: Arc::new(ArcSwap::from_pointee(credentials)),
             acceptor: Arc::new(ArcSwapOption::from_pointee(acceptor)),
         })
+    }
+
+    /// What these settings name.
+    ///
+    /// # Errors
+    /// The setting whose file is of no use, and why.
+    pub(super) fn read(settings: &Settings) -> Result<(Credentials, Option<Acceptor>), TlsError> {
+        Ok((Credentials::load(&settings.cluster)?, Acceptor::load(&settings.listen)?))
+    }
+
+    /// Connections to come are made with these.
+    pub(super) fn take(&self, (credentials, acceptor): (Credentials, Option<Acceptor>)) {
+        self.credentials.store(Arc::new(credentials.succeeding(&self.credentials.load())));
+        self.acceptor.store(acceptor.map(Arc::new));
     }
 
     /// Loads them again whenever a file changes, for as long as it is awaited.
@@ -52,7 +64,7 @@ impl Certificates {
     }
 
     /// Loads them again. What is broken changes nothing.
-    pub(super) fn reload(&self, gateway: &Gateway) {
+    fn reload(&self, gateway: &Gateway) {
         match self.load_again(gateway) {
             Ok(()) => tracing::info!("certificates, keys and passwords loaded again"),
             Err(error) => {
@@ -62,7 +74,8 @@ impl Certificates {
     }
 
     fn load_again(&self, gateway: &Gateway) -> anyhow::Result<()> {
-        let Settings { cluster, listen, auth, .. } = &*self.settings;
+        let settings = self.live.now();
+        let Settings { cluster, listen, auth, .. } = &**settings;
         let node_password = read_password("cluster.password_file", &cluster.password_file)?;
         let own_password = read_password("auth.password_file", &auth.password_file)?;
         let acceptor = Acceptor::load(listen)?;
@@ -70,16 +83,15 @@ impl Certificates {
             password: node_password.unwrap_or_else(|| cluster.password.clone()),
             ..cluster.clone()
         })?;
-        let credentials = credentials.succeeding(&self.credentials.load());
-        self.credentials.store(Arc::new(credentials));
-        self.acceptor.store(acceptor.map(Arc::new));
+        self.take((credentials, acceptor));
         own_password.inspect(|password| gateway.change_password(password));
         Ok(())
     }
 
     /// When each file was changed; a link that points elsewhere now counts as a change.
     fn stamps(&self) -> Vec<Option<SystemTime>> {
-        let Settings { cluster, listen, auth, .. } = &*self.settings;
+        let settings = self.live.now();
+        let Settings { cluster, listen, auth, .. } = &**settings;
         let files = [
             &auth.password_file,
             &cluster.password_file,

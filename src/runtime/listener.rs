@@ -1,6 +1,8 @@
 //! Accepting clients, and giving each to the worker that has the fewest.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -21,6 +23,7 @@ use crate::metrics::Rejection;
 use crate::session::{Accepted, AcceptedSocket, Gateway};
 use crate::tls::Acceptor;
 
+use super::inherited::Inherited;
 use super::proxied;
 use super::seats::{Seats, Taken};
 use super::worker::Workers;
@@ -45,13 +48,18 @@ enum Door {
     Unix(UnixListener, UnixPath),
 }
 
-/// The file of a Unix socket, removed with the listener.
-struct UnixPath(Arc<str>);
+/// The file of a Unix socket, removed with the listener, unless it is somebody else's.
+struct UnixPath {
+    path: Arc<str>,
+    is_own: Cell<bool>,
+}
 
 impl Drop for UnixPath {
     fn drop(&mut self) {
-        // A file that somebody else has removed is gone as well.
-        let _ = fs::remove_file(&*self.0);
+        if self.is_own.get() {
+            // A file that somebody else has removed is gone as well.
+            let _ = fs::remove_file(&*self.path);
+        }
     }
 }
 
@@ -59,22 +67,23 @@ impl Listener {
     pub(super) fn bind(
         live: Arc<Live>,
         acceptor: Arc<ArcSwapOption<Acceptor>>,
+        inherited: &mut Inherited,
     ) -> anyhow::Result<Self> {
         let listen = &live.now().listen.clone();
         let has_certificate = acceptor.load().is_some();
-        let socket = tcp(listen.address, listen.backlog)
+        let socket = tcp(listen.address, listen.backlog, inherited)
             .with_context(|| format!("cannot listen on {} (listen.address)", listen.address))?;
         let address = socket.local_addr()?;
         let encrypted = has_certificate && listen.tls_address.is_none();
         let mut doors = vec![Door::Tcp { socket, encrypted }];
         if let Some(address) = listen.tls_address {
-            let socket = tcp(address, listen.backlog)
+            let socket = tcp(address, listen.backlog, inherited)
                 .with_context(|| format!("cannot listen on {address} (listen.tls_address)"))?;
             doors.push(Door::Tcp { socket, encrypted: true });
         }
         if !listen.unix_socket.is_empty() {
             let path = &listen.unix_socket;
-            let (socket, path) = unix(path, listen.unix_permissions)
+            let (socket, path) = unix(path, listen.unix_permissions, inherited)
                 .with_context(|| format!("cannot listen on {path} (listen.unix_socket)"))?;
             doors.push(Door::Unix(socket, path));
         }
@@ -84,6 +93,28 @@ impl Listener {
     /// Where `listen.address` is.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Copies of all sockets, to be passed on, and whether the files of Unix sockets among them are the gateway's.
+    pub(super) fn sockets(&self) -> io::Result<(Vec<OwnedFd>, bool)> {
+        let sockets = self.doors.iter().map(|door| match door {
+            Door::Tcp { socket, .. } => socket.as_fd().try_clone_to_owned(),
+            Door::Unix(socket, _) => socket.as_fd().try_clone_to_owned(),
+        });
+        let own = self.files().any(|path| path.is_own.get());
+        Ok((sockets.collect::<io::Result<_>>()?, own))
+    }
+
+    /// The files of Unix sockets belong to another process from now on.
+    pub(super) fn leave_files(&self) {
+        self.files().for_each(|path| path.is_own.set(false));
+    }
+
+    fn files(&self) -> impl Iterator<Item = &UnixPath> {
+        self.doors.iter().filter_map(|door| match door {
+            Door::Tcp { .. } => None,
+            Door::Unix(_, path) => Some(path),
+        })
     }
 
     fn is_proxy(&self, address: SocketAddr) -> bool {
@@ -235,13 +266,20 @@ impl Door {
                 Ok(Knock::Tcp(socket, client))
             }
             Self::Unix(socket, path) => {
-                Ok(Knock::Unix(socket.accept().await?.0.into_std()?, path.0.clone()))
+                Ok(Knock::Unix(socket.accept().await?.0.into_std()?, path.path.clone()))
             }
         }
     }
 }
 
-fn tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+pub(super) fn tcp(
+    address: SocketAddr,
+    backlog: u32,
+    inherited: &mut Inherited,
+) -> io::Result<TcpListener> {
+    if let Some(socket) = inherited.tcp(address) {
+        return TcpListener::from_std(socket);
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
@@ -251,14 +289,22 @@ fn tcp(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
 }
 
 /// A file that nobody listens behind any more is left over from an earlier run.
-fn unix(path: &str, permissions: u32) -> io::Result<(UnixListener, UnixPath)> {
+fn unix(
+    path: &str,
+    permissions: u32,
+    inherited: &mut Inherited,
+) -> io::Result<(UnixListener, UnixPath)> {
+    if let Some(socket) = inherited.unix(path) {
+        let is_own = Cell::new(inherited.files_are_own());
+        return Ok((UnixListener::from_std(socket)?, UnixPath { path: path.into(), is_own }));
+    }
     let left_over = UnixStream::connect(path)
         .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
     if left_over {
         fs::remove_file(path)?;
     }
     let socket = UnixListener::bind(path)?;
-    let owned = UnixPath(path.into());
+    let owned = UnixPath { path: path.into(), is_own: Cell::new(true) };
     fs::set_permissions(PathBuf::from(path), fs::Permissions::from_mode(permissions))?;
     Ok((socket, owned))
 }

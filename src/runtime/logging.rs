@@ -5,30 +5,49 @@ use std::io::{IsTerminal, stderr};
 use anyhow::{Context, anyhow};
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer as _, SubscriberExt};
+use tracing_subscriber::reload::{Handle, Layer};
 use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Registry, fmt, registry};
 
 use crate::config::{Log, LogFormat};
 
 /// Starts logging for the whole process. Standard output stays free for the line that says that
 /// the gateway is ready.
-pub fn start(log: &Log) -> anyhow::Result<()> {
-    subscriber(log, stderr().is_terminal(), stderr)?
-        .try_init()
-        .map_err(|error| anyhow!("logging cannot start: {error}"))
+pub fn start(log: &Log) -> anyhow::Result<Levels> {
+    let (subscriber, levels) = subscriber(log, stderr().is_terminal(), stderr)?;
+    subscriber.try_init().map_err(|error| anyhow!("logging cannot start: {error}"))?;
+    Ok(levels)
+}
+
+/// What is logged, for whoever wants to change it.
+#[derive(Clone)]
+pub struct Levels(Handle<EnvFilter, Registry>);
+
+impl Levels {
+    /// These levels hold from now on.
+    ///
+    /// # Errors
+    /// They cannot be used.
+    pub(super) fn set(&self, level: &str) -> anyhow::Result<()> {
+        Ok(self.0.reload(filter(level)?)?)
+    }
+}
+
+fn filter(level: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::try_new(level).with_context(|| format!("`log.level` {level:?} cannot be used"))
 }
 
 fn subscriber<W>(
     log: &Log,
     terminal: bool,
     writer: W,
-) -> anyhow::Result<Box<dyn Subscriber + Send + Sync>>
+) -> anyhow::Result<(Box<dyn Subscriber + Send + Sync>, Levels)>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&log.level)
-        .with_context(|| format!("`log.level` {:?} cannot be used", log.level))?;
-    let lines = fmt().with_env_filter(filter).with_writer(writer);
+    let (filter, handle) = Layer::new(filter(&log.level)?);
+    let lines = fmt::layer().with_writer(writer);
     // On a terminal the library's default stands: colours, unless NO_COLOR is set.
     let lines = if terminal { lines } else { lines.with_ansi(false) };
     let json = match log.format {
@@ -36,11 +55,8 @@ where
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    Ok(if json {
-        Box::new(lines.json().flatten_event(true).finish())
-    } else {
-        Box::new(lines.finish())
-    })
+    let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
+    Ok((Box::new(registry().with(filter).with(lines)), Levels(handle)))
 }
 
 #[cfg(test)]
@@ -51,7 +67,7 @@ mod tests {
     fn written(level: &str, format: LogFormat, terminal: bool) -> String {
         let file = tempfile::NamedTempFile::new().unwrap();
         let log = Log { level: level.to_owned(), format };
-        let subscriber = subscriber(&log, terminal, file.reopen().unwrap()).unwrap();
+        let (subscriber, _) = subscriber(&log, terminal, file.reopen().unwrap()).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             tracing::debug!(target: "slotway::backend", node = 7, "dialled");
             tracing::info!(target: "slotway::session", "accepted");

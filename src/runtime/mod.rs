@@ -4,25 +4,33 @@
 //! it shares with the workers: accepted sockets, the topology's snapshot, metrics, and the word to drain.
 
 mod certificates;
+mod inherited;
 mod lag;
 mod listener;
 pub mod logging;
 pub mod proxied;
 mod question;
+mod reload;
 mod seats;
+mod service;
+mod signals;
+mod succession;
 pub mod topology;
 mod worker;
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use sd_notify::NotifyState;
+use tokio::net::TcpListener;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
@@ -31,8 +39,14 @@ use crate::config::{Live, Mistakes, Settings};
 use crate::metrics::Metrics;
 use crate::session::{Access, Colleagues, Gateway};
 
+pub use reload::Again;
+
 use certificates::Certificates;
+use inherited::Inherited;
 use listener::Listener;
+use reload::Reloading;
+use signals::{End, Signals};
+use succession::Successor;
 use topology::{Entry, News};
 use worker::{Known, Workers};
 
@@ -41,11 +55,12 @@ const WANTED: usize = 64;
 /// Pause after the last reply of a drain, so that the kernel can hand it over.
 const AFTERWORD: Duration = Duration::from_millis(10);
 
-/// Serves until SIGTERM or SIGINT, then drains. Prints `slotway ready on HOST:PORT` on standard output once
-/// the slots are covered.
-pub fn serve(settings: Settings) -> anyhow::Result<()> {
+/// Serves until SIGTERM or SIGINT, or until another process has taken over, then drains. Prints
+/// `slotway ready on HOST:PORT` on standard output once the slots are covered.
+pub fn serve(settings: Settings, again: Again) -> anyhow::Result<()> {
+    let inherited = Inherited::take().context("the sockets that were passed")?;
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
-    runtime.block_on(control(Arc::new(settings)))
+    runtime.block_on(control(settings, again, inherited))
 }
 
 /// Dials the nodes of the settings and says what the cluster looks like.
@@ -54,15 +69,20 @@ pub fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
     runtime.block_on(question::try_cluster(settings))
 }
 
-async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
-    let certificates = Certificates::load(&settings)?;
+async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> anyhow::Result<()> {
+    let live = Live::new(settings);
+    let settings = Arc::clone(&live.now());
+    let certificates = Rc::new(Certificates::load(&live)?);
     let access = Access::open(&settings)?;
     let mut signals = Signals::listen()?;
-    let live = Live::new(Settings::clone(&settings));
-    let listener = Listener::bind(live.clone(), certificates.acceptor.clone())?;
-    let admin_listener = tokio::net::TcpListener::bind(settings.admin.address)
-        .await
+    let acceptor = certificates.acceptor.clone();
+    let listener = Listener::bind(live.clone(), acceptor, &mut inherited)?;
+    let admin = listener::tcp(settings.admin.address, settings.listen.backlog, &mut inherited)
         .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
+    let predecessor = inherited.finish()?;
+    if again.may_hand_over {
+        signals.successor = Some(successor(&listener, &admin)?);
+    }
 
     let metrics = Metrics::new(workers(&settings))?;
     metrics.sessions_limited(settings.limits.max_clients);
@@ -70,66 +90,88 @@ async fn control(settings: Arc<Settings>) -> anyhow::Result<()> {
     let snapshot = Arc::new(ArcSwap::from_pointee(Topology::empty()));
     let (changed, changes) = watch::channel(0);
     let (wanted, wants) = mpsc::channel(WANTED);
-    let stop = CancellationToken::new();
-
+    let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
     let (colleagues, inboxes) = Colleagues::new(workers(&settings));
-    let credentials = certificates.credentials.clone();
-    let gateway =
-        Gateway::new(live.clone(), metrics.clone(), access, colleagues, credentials.clone())?;
+    let credentials = || certificates.credentials.clone();
+    let gateway = Gateway::new(live.clone(), metrics.clone(), access, colleagues, credentials())?;
     let known =
         Known { topology: snapshot.clone(), changes: changes.clone(), standings: Arc::default() };
     let workers = Workers::start(inboxes, &gateway, &known, &wanted)?;
 
-    let sights = gateway.sights.clone();
-    let state = Rc::new(admin::State::new(
-        metrics.clone(),
-        readiness.clone(),
-        sights,
-        snapshot.clone(),
-        live.clone(),
-    )?);
-    tokio::task::spawn_local(admin::remember(state.clone(), stop.clone()));
-    tokio::task::spawn_local(admin::serve(admin_listener, state, stop.clone()));
     let on_news = on_news(&gateway, &readiness, changed);
-    let entry = Entry { settings: live.clone(), credentials };
-    tokio::task::spawn_local(lag::watch(entry.clone(), known, stop.clone()));
-    tokio::task::spawn_local(topology::run(entry, snapshot, wants, on_news, stop.clone()));
-    tokio::task::spawn_local(announce(readiness.clone(), listener.address(), changes));
+    let entry = Entry { settings: live.clone(), credentials: credentials() };
+    spawn_local(lag::watch(entry.clone(), known, stop.clone()));
+    spawn_local(topology::run(entry, snapshot.clone(), wants, on_news, stop.clone()));
+    spawn_local(announce(readiness.clone(), listener.address(), changes.clone()));
+    spawn_local(service::keep_watchdog_calm(gateway.clone()));
 
-    tokio::select! {
-        () = listener.accept(&workers, &gateway) => {}
-        () = certificates.follow(&gateway) => {}
-        () = signals.told_to_stop(&certificates, &gateway) => {}
+    let state = Rc::new(admin_state(&gateway, &readiness, snapshot)?);
+    spawn_local(admin::remember(state.clone(), leave.clone()));
+    let reloading = Reloading { again, gateway: gateway.clone(), certificates, readiness };
+    let open = async {
+        if let Some(predecessor) = predecessor {
+            until_ready(&reloading.readiness, changes).await;
+            predecessor.take_over()?;
+        }
+        spawn_local(admin::serve(admin, state, leave.clone()));
+        listener.accept(&workers, &gateway).await;
+        anyhow::Ok(End::Told)
+    };
+    let end = tokio::select! {
+        end = open => end?,
+        () = reloading.certificates.follow(&gateway) => End::Told,
+        end = signals.told_to_end(&reloading) => end,
+    };
+    signals.successor = None;
+    if end.is_succession() {
+        // The admin port is the new process's; without one it tells of the drain.
+        listener.leave_files();
+        leave.cancel();
     }
     drop(listener);
-    readiness.drain();
-    metrics.draining(true);
-    tracing::info!(clients = workers.clients(), "draining");
-    tokio::select! {
-        () = workers.drain(settings.runtime.drain_time) => {}
-        () = signals.told_to_stop(&certificates, &gateway) => tracing::warn!(clients = workers.clients(), "told to stop at once"),
-    }
+    drain(&workers, &mut signals, &reloading).await;
     stop.cancel();
+    leave.cancel();
     tokio::time::sleep(AFTERWORD).await;
     gateway.audit.finish();
     tracing::info!("stopped");
     Ok(())
 }
 
+/// What the admin port shows.
+fn admin_state(
+    gateway: &Gateway,
+    readiness: &Arc<Readiness>,
+    topology: Arc<ArcSwap<Topology>>,
+) -> anyhow::Result<admin::State> {
+    let (metrics, live) = (gateway.metrics.clone(), gateway.live.clone());
+    admin::State::new(metrics, readiness.clone(), gateway.sights.clone(), topology, live)
+}
+
+/// Lets every session end, unless somebody wants the end at once.
+async fn drain(workers: &Workers, signals: &mut Signals, reloading: &Reloading) {
+    let gateway = &reloading.gateway;
+    reloading.readiness.drain();
+    gateway.metrics.draining(true);
+    tracing::info!(clients = workers.clients(), "draining");
+    let limit = gateway.settings().runtime.drain_time;
+    tokio::select! {
+        () = workers.drain(limit) => {}
+        _ = signals.told_to_end(reloading) => {
+            tracing::warn!(clients = workers.clients(), "told to stop at once");
+        }
+    }
+}
+
+fn successor(listener: &Listener, admin: &TcpListener) -> io::Result<Successor> {
+    let (mut sockets, files_are_own) = listener.sockets()?;
+    sockets.push(admin.as_fd().try_clone_to_owned()?);
+    Ok(Successor::new(sockets, files_are_own))
+}
+
 /// Says what is wrong with the users file that the settings name.
 pub fn check_users(settings: &Settings) -> Result<(), Mistakes> {
     Access::open(settings).map(drop)
-}
-
-/// Reads the users file again, if there is one.
-fn reload_users(gateway: &Arc<Gateway>) {
-    let gateway = gateway.clone();
-    tokio::task::spawn_local(async move {
-        match gateway.reload_users().await {
-            Ok(()) => tracing::info!("users reloaded"),
-            Err(error) => tracing::error!(%error, "the users stay as they were"),
-        }
-    });
 }
 
 fn workers(settings: &Settings) -> usize {
@@ -171,49 +213,24 @@ fn publish(topology: &Topology, metrics: &Metrics, readiness: &Readiness) {
     );
 }
 
-/// Says once that the gateway is ready: scripts wait for this line.
+/// Returns when the gateway is ready.
+async fn until_ready(readiness: &Readiness, mut changes: watch::Receiver<u64>) {
+    while !readiness.verdict().ready {
+        if changes.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+    }
+}
+
+/// Says once that the gateway is ready: scripts and systemd wait for that.
 async fn announce(
     readiness: Arc<Readiness>,
     address: std::net::SocketAddr,
-    mut changes: watch::Receiver<u64>,
+    changes: watch::Receiver<u64>,
 ) {
-    while !readiness.verdict().ready {
-        if changes.changed().await.is_err() {
-            return;
-        }
-    }
-    let mut out = std::io::stdout();
+    until_ready(&readiness, changes).await;
+    service::tell(&[NotifyState::Ready]);
+    let mut out = io::stdout();
     // A closed standard output is no reason to stop serving.
     let _ = writeln!(out, "slotway ready on {address}").and_then(|()| out.flush());
-}
-
-/// The signals that the gateway takes.
-struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
-    hang_up: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Returns when somebody wants the gateway to end. A hang-up means to load files again.
-    async fn told_to_stop(&mut self, certificates: &Certificates, gateway: &Arc<Gateway>) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hang_up.recv() => {
-                    certificates.reload(gateway);
-                    reload_users(gateway);
-                }
-            }
-        }
-    }
 }

@@ -155,6 +155,27 @@ impl Gateway {
         self.access.change_password(password);
     }
 
+    /// These users, of settings that were loaded again, take the place of those that there are. What
+    /// administrators changed since stays where no file is named.
+    pub fn take_users(&self, opened: &Access) {
+        let auth = opened.auth.load_full();
+        if file_of(&auth).or(self.access.file()).is_none() {
+            self.access.change_password(&auth.password);
+            self.access.auth.store(auth);
+            return;
+        }
+        self.access.auth.store(auth);
+        let (users, commands) = (opened.users(), self.known.current().load_full());
+        let Ok(()) = self
+            .access
+            .change(|before| Ok::<_, Infallible>(users.reconsidered(&commands).succeeding(before)));
+    }
+
+    /// Disconnects the clients whose user is not there any more.
+    pub async fn expel(&self) {
+        self.colleagues.ask(Selection::default(), Deed::Expel).await;
+    }
+
     /// Reads the users file again, all of it or none. Clients whose user is not in it any more are disconnected.
     ///
     /// # Errors
@@ -166,7 +187,7 @@ impl Gateway {
             this.access.load(&path, &this.known.current().load_full())
         })
         .await??;
-        self.colleagues.ask(Selection::default(), Deed::Expel).await;
+        self.expel().await;
         Ok(())
     }
 }

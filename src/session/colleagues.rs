@@ -62,6 +62,7 @@ enum Question {
     Clients { selection: Arc<Selection>, deed: Deed, answer: oneshot::Sender<Vec<Found>> },
     Script { digest: Digest, answer: oneshot::Sender<Option<Bytes>> },
     ForgetScripts { answer: oneshot::Sender<()> },
+    Pulse { answer: oneshot::Sender<()> },
 }
 
 impl Colleagues {
@@ -101,6 +102,11 @@ impl Colleagues {
         self.each(|answer| Question::ForgetScripts { answer }).await;
     }
 
+    /// Returns when every worker has had a turn.
+    pub(super) async fn feel_pulse(&self) {
+        self.each(|answer| Question::Pulse { answer }).await;
+    }
+
     /// The answers of all workers that have not ended.
     async fn each<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Question) -> Vec<T> {
         let mut answers = Vec::with_capacity(self.inboxes.len());
@@ -131,6 +137,7 @@ impl Inbox {
                 Question::Script { digest, answer } => {
                     let _ = answer.send(worker.scripts.body(&digest));
                 }
+                Question::Pulse { answer } => drop(answer.send(())),
                 Question::ForgetScripts { answer } => {
                     worker.scripts.forget();
                     let _ = answer.send(());

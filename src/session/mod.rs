@@ -86,6 +86,8 @@ pub struct Session {
     unnamed: bool,
     /// Bytes of `input` and of an open transaction that the worker knows of.
     counted: usize,
+    /// After the drain began, it was looked whether something had come.
+    looked: bool,
     /// All replies have left, and the gateway has closed its side.
     farewell: Option<Farewell>,
     conversation: Conversation,
@@ -114,6 +116,7 @@ impl Session {
             closing: false,
             left: false,
             counted: 0,
+            looked: false,
             farewell: None,
             conversation: Conversation::new(worker, write, ends),
         })
@@ -129,8 +132,11 @@ impl Session {
         ready!(self.conversation.poll_flush(cx));
         self.conversation.send_divided();
         self.conversation.mend_scripts();
-        if self.closing || (self.conversation.is_draining() && !self.paused) {
+        if self.closing {
             return self.close(cx);
+        }
+        if self.conversation.is_draining() && !self.paused {
+            return self.finish(cx);
         }
         if self.paused {
             if self.conversation.must_pause(true) {
@@ -153,6 +159,23 @@ impl Session {
             self.counted = held;
             self.conversation.replies.hold_apart(held);
         }
+    }
+
+    /// Serves what the client has sent before it can know of the drain, then closes. What has begun ends well: a
+    /// request of which a part is here, and a transaction.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Poll<Turn> {
+        if !self.input.is_empty() || self.conversation.transaction.is_open() {
+            ready!(self.read(cx));
+            return Poll::Ready(Turn::Again);
+        }
+        if !self.looked {
+            self.looked = true;
+            if self.read(cx).is_ready() {
+                return Poll::Ready(Turn::Again);
+            }
+        }
+        self.closing = true;
+        self.close(cx)
     }
 
     /// Lets the last replies leave, then says farewell.

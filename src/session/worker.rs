@@ -129,6 +129,11 @@ impl Gateway {
         self.live.now()
     }
 
+    /// Returns when every worker has had a turn: none of them hangs.
+    pub async fn feel_pulse(&self) {
+        self.colleagues.feel_pulse().await;
+    }
+
     /// What the nodes run, for clients that ask.
     pub fn nodes_run(&self, software: Software) {
         self.software.store(Arc::new(software));

@@ -19,6 +19,16 @@ def test_systemd_accepts_the_unit(tmp_path):
     assert complaints == []
 
 
+def test_systemd_accepts_the_socket(tmp_path):
+    for name in ("slotway.service", "slotway.socket"):
+        text = (DEPLOY / "systemd" / name).read_text()
+        (tmp_path / name).write_text(text.replace("=/usr/bin/slotway", f"={SLOTWAY}"))
+    checked = run("systemd-analyze", "verify", "--man=no", tmp_path / "slotway.socket")
+    assert [line for line in checked.stderr.splitlines() if "slotway" in line] == []
+    address = re.search(r"^ListenStream=(.*)", (DEPLOY / "systemd" / "slotway.socket").read_text(), re.M)[1]
+    assert f'address = "{address}"' in (DEPLOY / "systemd" / "slotway.toml").read_text()
+
+
 def test_a_mistake_would_be_seen(tmp_path):
     unit = tmp_path / "slotway.service"
     unit.write_text(UNIT.read_text().replace("=/usr/bin/slotway", f"={SLOTWAY}").replace("Restart=", "Restrat="))

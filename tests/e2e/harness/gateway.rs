@@ -111,6 +111,11 @@ impl Gateway {
         self.process.id()
     }
 
+    /// Its settings file.
+    pub(crate) fn settings_file(&self) -> PathBuf {
+        self.folder.join("slotway.toml")
+    }
+
     /// Resident memory in bytes.
     pub(crate) fn resident_bytes(&self) -> usize {
         server::resident_bytes(self.process.id())

@@ -1,0 +1,260 @@
+//! SIGUSR2: another process takes over the sockets, and nothing that was answered or asked is lost. And what systemd
+//! does for a service.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::{fs, thread};
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::harness::{
+    Client, Cluster, Gateway, PATIENCE, free_port, local, new_folder, request_line, wait_for,
+};
+
+/// The process that serves after a hand-over: nobody's child by then, so it is ended by its number.
+struct Serving(Option<u32>);
+
+impl Serving {
+    fn signal(number: u32, signal: Signal) {
+        let _ = kill_process(Pid::from_raw(number.try_into().unwrap()).unwrap(), signal);
+    }
+
+    /// Asks the process that serves to hand over, and waits until the next one has. Returns the number of the former.
+    fn hand_over(&mut self, gateway: &Gateway) -> u32 {
+        let before = successors(gateway).len();
+        let former = self.0.unwrap_or_else(|| gateway.id());
+        Self::signal(former, Signal::USR2);
+        wait_for("a new process", || successors(gateway).len() > before);
+        self.0 = successors(gateway).pop();
+        former
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let Some(number) = self.0 else { return };
+        Self::signal(number, if thread::panicking() { Signal::KILL } else { Signal::TERM });
+        if !thread::panicking() {
+            wait_for("the end of the last process", || has_ended(number));
+        }
+    }
+}
+
+/// The processes that have taken over so far.
+fn successors(gateway: &Gateway) -> Vec<u32> {
+    let errors = gateway.errors();
+    let lines = errors.lines().filter(|line| line.contains("is ready and takes over"));
+    lines
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|line| line["process"].as_u64().unwrap() as u32)
+        .collect()
+}
+
+/// Nobody may be there to bury it.
+fn has_ended(number: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{number}/stat"));
+    state.map_or(true, |state| state.rsplit(')').next().unwrap().starts_with(" Z"))
+}
+
+/// A client as a pool of connections has it: when its connection was closed before anything came back, it takes a new
+/// one and asks again.
+struct Pooled {
+    address: SocketAddr,
+    client: Client,
+}
+
+impl Pooled {
+    fn new(address: SocketAddr) -> Self {
+        Self { address, client: Client::connect(address) }
+    }
+
+    /// Sends the requests in one piece and returns all their replies.
+    fn ask(&mut self, requests: &[String]) -> Vec<String> {
+        let bytes: Vec<u8> = requests.iter().flat_map(|line| request_line(line)).collect();
+        loop {
+            let _ = self.client.writer().write_all(&bytes);
+            let mut replies = Vec::new();
+            let closed = loop {
+                if replies.len() == requests.len() {
+                    return replies;
+                }
+                match self.client.try_reply() {
+                    Ok(reply) => replies.push(format!("{reply:?}")),
+                    Err(error) => break error,
+                }
+            };
+            let kinds =
+                [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
+            assert!(kinds.contains(&closed.kind()), "{closed}");
+            assert!(replies.is_empty(), "closed in the middle of {requests:?}: {replies:?}");
+            self.client = Client::connect(self.address);
+        }
+    }
+}
+
+/// What was answered has happened, and nothing else has.
+#[test]
+fn ten_hand_overs_under_load_lose_nothing() {
+    let mut gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    let mut serving = Serving(None);
+    let ended = AtomicBool::new(false);
+    let address = gateway.address();
+    let prefix = format!("upgrade:{}", std::process::id());
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|number| {
+                let (key, ended) = (format!("{prefix}:{number}"), &ended);
+                scope.spawn(move || busy(address, &key, number, ended))
+            })
+            .collect();
+        for turn in 0..10 {
+            let former = serving.hand_over(&gateway);
+            if turn == 0 {
+                gateway.wait_for_end();
+            } else {
+                wait_for("the end of the former process", || has_ended(former));
+            }
+        }
+        ended.store(true, Ordering::Relaxed);
+        for (number, client) in clients.into_iter().enumerate() {
+            let answered = client.join().unwrap();
+            let value = Client::connect(address).call(&format!("GET {prefix}:{number}"));
+            assert_eq!(value.text(), answered.to_string(), "client {number}");
+            assert!(answered > 0);
+        }
+    });
+    assert!(!gateway.errors().contains("panicked"), "{}", gateway.errors());
+}
+
+/// Counts alone, in pipelines, or in transactions; returns how far.
+fn busy(address: SocketAddr, key: &str, number: usize, ended: &AtomicBool) -> u64 {
+    let mut client = Pooled::new(address);
+    let incr = format!("INCR {key}");
+    let requests = match number % 3 {
+        0 => vec![incr],
+        1 => vec![incr; 10],
+        _ => vec!["MULTI".to_owned(), incr.clone(), incr, "EXEC".to_owned()],
+    };
+    let mut count = 0;
+    while !ended.load(Ordering::Relaxed) {
+        for reply in client.ask(&requests) {
+            assert!(!reply.contains("ERR") && !reply.contains("UNCERTAIN"), "{reply}");
+        }
+        count += requests.iter().filter(|line| line.starts_with("INCR")).count() as u64;
+    }
+    count
+}
+
+#[test]
+fn a_new_process_that_fails_changes_nothing() {
+    let gateway = Gateway::before(Cluster::shared()).start();
+    let mut client = gateway.client();
+    fs::write(gateway.settings_file(), "limits.max_clients = \"many\"\n").unwrap();
+    gateway.signal(Signal::USR2);
+    wait_for("word of the failure", || gateway.errors().contains("this one goes on"));
+    assert!(gateway.errors().contains("slotway.toml:1:22"), "{}", gateway.errors());
+    assert_eq!(client.call("PING").text(), "PONG");
+    assert_eq!(gateway.client().call("PING").text(), "PONG");
+    assert_eq!(gateway.page("/readyz").0, 200);
+}
+
+#[test]
+fn unix_sockets_and_the_admin_port_are_handed_over_and_settings_read_anew() {
+    let path = std::env::temp_dir().join(format!("slotway-upgrade-{}.sock", std::process::id()));
+    let builder = Gateway::before(Cluster::shared());
+    let mut gateway = builder.setting("listen.unix_socket", path.to_str().unwrap()).start();
+    let mut serving = Serving(None);
+    let settings = format!("listen.unix_socket = {path:?}\nlisten.backlog = 77\n");
+    fs::write(gateway.settings_file(), settings).unwrap();
+    serving.hand_over(&gateway);
+    gateway.wait_for_end();
+    assert!(path.exists(), "the former process leaves the file");
+    let mut client = UnixStream::connect(&path).unwrap();
+    let mut reply = [0; 7];
+    client.write_all(&request_line("PING")).unwrap();
+    client.read_exact(&mut reply).unwrap();
+    assert_eq!(&reply, b"+PONG\r\n");
+    drop(client);
+    assert_eq!(gateway.page("/readyz").0, 200);
+    drop(serving);
+    assert!(!path.exists(), "the last process removes it");
+}
+
+/// A transaction that has begun ends where it began.
+#[test]
+fn who_is_in_a_transaction_ends_it_first() {
+    let mut gateway = Gateway::before(Cluster::shared()).start();
+    let mut client = gateway.client();
+    assert_eq!(client.call("MULTI").text(), "OK");
+    assert_eq!(client.call("ECHO 1").text(), "QUEUED");
+    let mut serving = Serving(None);
+    serving.hand_over(&gateway);
+    assert_eq!(client.call("ECHO 2").text(), "QUEUED");
+    assert!(!client.call("EXEC").is_error());
+    assert!(client.is_closed());
+    gateway.wait_for_end();
+}
+
+/// Plays systemd: binds the sockets, listens to what the service says, and signals it.
+#[test]
+fn as_a_service_of_systemd() {
+    let folder = new_folder("service");
+    let heard = UnixDatagram::bind(folder.join("notify")).unwrap();
+    heard.set_read_timeout(Some(PATIENCE)).unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    let node = Cluster::shared().addresses()[0];
+    let (listen, admin) = (address.to_string(), local(free_port()).to_string());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_slotway"));
+    command
+        .args(["serve", "--listen", &listen, "--admin", &admin, "--workers", "2"])
+        .args(["--node", &node.to_string()])
+        .env("NOTIFY_SOCKET", folder.join("notify"))
+        .env("WATCHDOG_USEC", "300000")
+        .env("LISTEN_FDS", "1")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let parent_fd = socket.as_fd().try_clone_to_owned().unwrap();
+    command.fd_mappings(vec![FdMapping { parent_fd, child_fd: 3 }]).unwrap();
+    let service = Service(command.spawn().unwrap());
+    drop(socket);
+    let told = |wanted: &str| {
+        let mut buffer = [0; 1024];
+        loop {
+            let length = heard.recv(&mut buffer).unwrap_or_else(|why| panic!("{wanted}: {why}"));
+            let text = std::str::from_utf8(&buffer[..length]).unwrap();
+            if text.lines().any(|line| line.starts_with(wanted)) {
+                return text.to_owned();
+            }
+        }
+    };
+    told("READY=1");
+    assert_eq!(Client::connect(address).call("PING").text(), "PONG");
+    (0..3).for_each(|_| drop(told("WATCHDOG=1")));
+    Serving::signal(service.0.id(), Signal::HUP);
+    assert!(told("RELOADING=1").contains("MONOTONIC_USEC="));
+    told("READY=1");
+    Serving::signal(service.0.id(), Signal::USR2);
+    let text = told("MAINPID=");
+    let main = text.lines().find_map(|line| line.strip_prefix("MAINPID=")).unwrap();
+    let serving = Serving(Some(main.parse().unwrap()));
+    assert_eq!(Client::connect(address).call("PING").text(), "PONG");
+    wait_for("the end of the former process", || has_ended(service.0.id()));
+    told("WATCHDOG=1");
+    Serving::signal(serving.0.unwrap(), Signal::TERM);
+    told("STOPPING=1");
+}
+
+struct Service(Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
