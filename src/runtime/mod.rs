@@ -75,17 +75,14 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     let certificates = Rc::new(Certificates::load(&live)?);
     let access = Access::open(&settings)?;
     let mut signals = Signals::listen()?;
-    let acceptor = certificates.acceptor.clone();
-    let listener = Listener::bind(live.clone(), acceptor, &mut inherited)?;
-    let admin = listener::tcp(settings.admin.address, settings.listen.backlog, &mut inherited)
-        .with_context(|| format!("cannot listen on {} (admin.address)", settings.admin.address))?;
+    let listener = Listener::bind(live.clone(), certificates.acceptor.clone(), &mut inherited)?;
+    let admin = admin_port(&settings, &mut inherited)?;
     let predecessor = inherited.finish()?;
     if again.may_hand_over {
         signals.successor = Some(successor(&listener, &admin)?);
     }
 
-    let metrics = Metrics::new(workers(&settings))?;
-    metrics.sessions_limited(settings.limits.max_clients);
+    let metrics = metrics(&settings)?;
     let readiness = Arc::new(Readiness::new(settings.admin.ready_share));
     let snapshot = Arc::new(ArcSwap::from_pointee(Topology::empty()));
     let (changed, changes) = watch::channel(0);
@@ -136,6 +133,18 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     gateway.audit.finish();
     tracing::info!("stopped");
     Ok(())
+}
+
+fn metrics(settings: &Settings) -> anyhow::Result<Arc<Metrics>> {
+    let metrics = Metrics::new(workers(settings))?;
+    metrics.sessions_limited(settings.limits.max_clients);
+    Ok(metrics)
+}
+
+fn admin_port(settings: &Settings, inherited: &mut Inherited) -> anyhow::Result<TcpListener> {
+    let address = settings.admin.address;
+    listener::tcp(address, settings.listen.backlog, inherited)
+        .with_context(|| format!("cannot listen on {address} (admin.address)"))
 }
 
 /// What the admin port shows.
