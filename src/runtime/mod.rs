@@ -102,8 +102,7 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     spawn_local(announce(readiness.clone(), listener.address(), changes.clone()));
     spawn_local(service::keep_watchdog_calm(gateway.clone()));
 
-    let state = Rc::new(admin_state(&gateway, &readiness, snapshot)?);
-    spawn_local(admin::remember(state.clone(), leave.clone()));
+    let state = admin_state(&gateway, &readiness, snapshot, &leave)?;
     let reloading = Reloading { again, gateway: gateway.clone(), certificates, readiness };
     let open = async {
         if let Some(predecessor) = predecessor {
@@ -147,14 +146,18 @@ fn admin_port(settings: &Settings, inherited: &mut Inherited) -> anyhow::Result<
         .with_context(|| format!("cannot listen on {address} (admin.address)"))
 }
 
-/// What the admin port shows.
+/// What the admin port shows; it remembers the last minutes until `leave`.
 fn admin_state(
     gateway: &Gateway,
     readiness: &Arc<Readiness>,
     topology: Arc<ArcSwap<Topology>>,
-) -> anyhow::Result<admin::State> {
+    leave: &CancellationToken,
+) -> anyhow::Result<Rc<admin::State>> {
     let (metrics, live) = (gateway.metrics.clone(), gateway.live.clone());
-    admin::State::new(metrics, readiness.clone(), gateway.sights.clone(), topology, live)
+    let sights = gateway.sights.clone();
+    let state = Rc::new(admin::State::new(metrics, readiness.clone(), sights, topology, live)?);
+    spawn_local(admin::remember(state.clone(), leave.clone()));
+    Ok(state)
 }
 
 /// Lets every session end, unless somebody wants the end at once.

@@ -3,6 +3,7 @@
 //! Pipelines settle places in their turn, and the worker's [`Flusher`] writes once for all that a turn of the
 //! loop settled: a reply wakes no task, unless the session waits for it.
 
+mod again;
 mod asker;
 mod holding;
 mod word;
@@ -15,7 +16,7 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::backend::{Clock, LARGE, Lines, Terms, Ticket};
+use crate::backend::{Clock, LARGE, Lines, Ticket};
 use crate::cluster::Slot;
 use crate::merge::Merge;
 use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
@@ -30,6 +31,8 @@ use super::socket::Writer;
 use super::tracking::Teller;
 use super::watch::Watch;
 use super::worker::Worker;
+
+pub(super) use again::Unscripted;
 
 /// Requests under way of a client of whose replies nothing is known yet. It may have more as soon as they
 /// turn out to be small, so that replies of any size stay within its bounds.
@@ -48,14 +51,6 @@ pub(super) enum End {
     Killed,
     /// All clients hold too much, and it the most.
     Memory,
-}
-
-/// A request that a node gave back because it does not know the script.
-pub(super) struct Unscripted {
-    pub(super) ticket: Ticket,
-    pub(super) terms: Terms,
-    pub(super) request: Bytes,
-    pub(super) reply: Bytes,
 }
 
 struct State {
@@ -263,36 +258,6 @@ impl Replies {
     pub(super) fn kill(&self, end: End) {
         self.state.borrow_mut().end.get_or_insert(end);
         self.wake();
-    }
-
-    /// Takes the parts that are to be sent again key by key.
-    pub(super) fn take_divided(&self) -> Vec<(Ticket, Bytes)> {
-        std::mem::take(&mut self.state.borrow_mut().divided)
-    }
-
-    /// Whether there are scripts to be brought and nobody is at it; who asks is at it from now on.
-    pub(super) fn begin_mending(&self) -> bool {
-        let mut state = self.state.borrow_mut();
-        !state.unscripted.is_empty() && !std::mem::replace(&mut state.mending, true)
-    }
-
-    /// The next request whose script is to be brought; without one, nobody is at it any more.
-    pub(super) fn next_unscripted(&self) -> Option<Unscripted> {
-        let mut state = self.state.borrow_mut();
-        let next = state.unscripted.pop_front();
-        state.mending = next.is_some();
-        next
-    }
-
-    /// Replaces a part of a split request, or a `whole` request, by one part for each of its keys. Returns the
-    /// tickets of the new parts; `None` when nobody waits for it any more.
-    pub(super) fn divide(
-        &self,
-        ticket: Ticket,
-        whole: impl FnOnce() -> Merge,
-    ) -> Option<impl Iterator<Item = Ticket>> {
-        let parts = self.state.borrow_mut().places.divide(ticket, whole)?;
-        Some(parts.map(move |part| Ticket { place: ticket.place, part }))
     }
 
     /// Wakes the session's task when something settles, until its next turn.
