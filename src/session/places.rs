@@ -1,6 +1,6 @@
 //! The order of a session's replies: one place for each request, settled in any order, left in theirs.
 //!
-//! The reply whose place is first goes straight into [`Outgoing`]; others wait in their place.
+//! The reply whose place is first goes straight into [`Outgoing`](super::outgoing::Outgoing); others wait in their place.
 
 mod exit;
 mod pieces;

@@ -1,6 +1,6 @@
 //! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
 //!
-//! Between MULTI and EXEC nothing is sent: commands are checked and kept ([`collect`]), so DISCARD costs nothing and a
+//! Between MULTI and EXEC nothing is sent: commands are checked and kept ([`mod@collect`]), so DISCARD costs nothing and a
 //! transaction needs no connection of its own. EXEC sends them as one uninterrupted block on the connection that
 //! all sessions share. What takes more than that (several slots, watched keys) is [`mod@exec`]'s; what the gateway
 //! answers itself is put between by [`splice`].
