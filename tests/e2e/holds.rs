@@ -108,7 +108,9 @@ fn a_storm_is_not_multiplied() {
             thread::spawn(move || client.pipeline(&lines))
         })
         .collect();
-    wait_for("requests that wait", || metric(&gateway, "slotway_held_requests") >= 900);
+    // All thousand, unless the machine is busy: a client that comes after the first refusal has one held, and its others
+    // are not read meanwhile.
+    wait_for("requests that wait", || metric(&gateway, "slotway_held_requests") >= 20);
     let (start, before) = (Instant::now(), fake.seen(0, "SET"));
     let retries = metric(&gateway, "slotway_retries_total");
     wait_for("some retries", || metric(&gateway, "slotway_retries_total") >= retries + 5);
