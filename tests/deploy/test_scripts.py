@@ -137,6 +137,8 @@ def test_a_creation_that_was_cut_short_is_finished(nodes):
     start(nodes, 4)
     # What is there when form.sh dies after the first primary: two nodes that met, slots without an owner.
     nodes.ask(0, "CLUSTER", "MEET", nodes.addresses[1], nodes.ports[1])
+    met = nodes.ask(1, "CLUSTER", "MYID").strip()
+    wait_for("nodes that met", lambda: met in nodes.ask(0, "CLUSTER", "NODES"))
     nodes.ask(0, "CLUSTER", "ADDSLOTSRANGE", "0", "5460")
     nodes.ask(1, "CLUSTER", "ADDSLOTSRANGE", "5461", "6000")
     nodes.form(4)
