@@ -51,13 +51,8 @@ impl Pool {
     async fn is_answered(&self, node: &Node) -> bool {
         self.metrics().probe_sent();
         node.is_probed();
-        let handshake = Handshake {
-            protocol: Protocol::Resp2,
-            credentials: self.credentials(),
-            readonly: false,
-            ping: true,
-            timeout: self.settings().backend.probe_timeout,
-        };
+        let timeout = self.settings().backend.probe_timeout;
+        let handshake = Handshake { timeout, ..self.handshake(Protocol::Resp2) };
         dial(&node.address, &handshake).await.is_ok()
     }
 

@@ -18,8 +18,9 @@ use crate::cluster::Slot;
 use crate::metrics::Limit;
 use crate::resp::Protocol;
 
+use super::UNCERTAIN;
 use super::clock::micros;
-use super::connect::{Cause, Handshake, Replies, dial, send};
+use super::connect::{Cause, Replies, dial, send};
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
 use super::redirect::{Refusal, refusal};
@@ -43,9 +44,7 @@ pub enum LeaseError {
     #[error("CLUSTERDOWN Hash slot {0} not served: {1}")]
     NotServed(usize, String),
     /// The connection is gone.
-    #[error(
-        "UNCERTAIN backend connection lost after the command was sent; it may have been executed"
-    )]
+    #[error("{UNCERTAIN}")]
     Lost(String),
 }
 
@@ -274,13 +273,7 @@ impl Pool {
             return Ok(Err(why.to_string()));
         }
         let share = self.share(1, self.settings().backend.leases)?;
-        let handshake = Handshake {
-            protocol,
-            credentials: self.credentials(),
-            readonly: false,
-            ping: true,
-            timeout: self.settings().backend.connect_timeout,
-        };
+        let handshake = self.handshake(protocol);
         match dial(&node.address, &handshake).await {
             Ok(stream) => {
                 let talk = FramedRead::new(stream, Replies::new(REPLY_BYTES));

@@ -55,6 +55,10 @@ pub const LARGE: usize = 16 << 10;
 /// The servers' own beginning of an error that says why a transaction was not run.
 pub const ABORTED: &[u8] = b"-EXECABORT Transaction discarded because of: ";
 
+/// What a client is told when nobody knows whether its command ran.
+pub const UNCERTAIN: &str =
+    "UNCERTAIN backend connection lost after the command was sent; it may have been executed";
+
 /// A buffer that belongs to the worker: whoever has the turn reads its socket into it.
 pub type Scratch = Rc<RefCell<Box<[u8]>>>;
 

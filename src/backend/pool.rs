@@ -12,11 +12,12 @@ use tokio::sync::Notify;
 use crate::cluster::{Announced, Slot, Topology};
 use crate::config::{Live, ReadFrom};
 use crate::metrics::WorkerMetrics;
+use crate::resp::Protocol;
 
 use super::attention::Attention;
 use super::budget::Budget;
 use super::clock::Clock;
-use super::connect::Credentials;
+use super::connect::{Credentials, Handshake};
 use super::health::silence;
 use super::hold::Hold;
 use super::home::Home;
@@ -142,6 +143,18 @@ impl Pool {
 
     pub(super) fn credentials(&self) -> Credentials {
         self.parts.credentials.load().as_ref().clone()
+    }
+
+    /// How a connection begins; what it needs besides is for whoever dials to say.
+    pub(super) fn handshake(&self, protocol: Protocol) -> Handshake {
+        let timeout = self.settings().backend.connect_timeout;
+        Handshake {
+            protocol,
+            credentials: self.credentials(),
+            readonly: false,
+            ping: true,
+            timeout,
+        }
     }
 
     pub(super) fn scratch(&self) -> Scratch {

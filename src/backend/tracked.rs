@@ -82,13 +82,7 @@ pub(super) async fn converse(
 /// The connection, and the one beside it that hears.
 async fn connect(pool: &Rc<Pool>, pipeline: &Pipeline) -> Result<(Talk, Option<Talk>), Ended> {
     let dial = async |protocol| {
-        let handshake = Handshake {
-            protocol,
-            credentials: pool.credentials(),
-            readonly: false,
-            ping: false,
-            timeout: pool.settings().backend.connect_timeout,
-        };
+        let handshake = Handshake { ping: false, ..pool.handshake(protocol) };
         let node = pipeline.node();
         match dial(&node.address, &handshake).await {
             Ok(stream) => Ok(FramedRead::new(stream, Replies::new(MESSAGE_BYTES))),

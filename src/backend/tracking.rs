@@ -20,7 +20,7 @@ use crate::cluster::Slot;
 use crate::resp::{Protocol, Value, write};
 
 use super::clock::{Micros, micros};
-use super::connect::{Cause, Handshake, Replies, dial, send};
+use super::connect::{Cause, Replies, dial, send};
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
 use super::redirect::{Refusal, refusal};
@@ -186,13 +186,7 @@ impl Tracking {
 
     /// Sends what is asked and hears what comes, until the connection ends.
     async fn converse(self: &Rc<Self>, lookout: &Lookout, connected: &mut bool) -> Result<(), End> {
-        let handshake = Handshake {
-            protocol: Protocol::Resp3,
-            credentials: self.pool.credentials(),
-            readonly: false,
-            ping: true,
-            timeout: self.pool.settings().backend.connect_timeout,
-        };
+        let handshake = self.pool.handshake(Protocol::Resp3);
         let stream = dial(&lookout.node.address, &handshake)
             .await
             .map_err(|error| End::Lost(error.cause))?;

@@ -13,7 +13,7 @@ use super::driver::Driver;
 use super::node::Node;
 use super::pipeline::{Orphan, Pipeline};
 use super::pool::{Hint, Pool, Reason};
-use super::{Cause, Question};
+use super::{Cause, Manner, Question, UNCERTAIN};
 
 /// How often deadlines and silent nodes are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,13 +44,8 @@ impl Pool {
 
     /// A connection from dialling to its end.
     pub(super) async fn drive(self: Rc<Self>, pipeline: Rc<Pipeline>) {
-        let handshake = Handshake {
-            protocol: pipeline.manner().protocol,
-            credentials: self.credentials(),
-            readonly: pipeline.manner().is_readonly,
-            ping: true,
-            timeout: self.settings().backend.connect_timeout,
-        };
+        let Manner { protocol, is_readonly } = pipeline.manner();
+        let handshake = Handshake { readonly: is_readonly, ..self.handshake(protocol) };
         let node = pipeline.node().clone();
         let why = match connect::dial(&node.address, &handshake).await {
             Ok(stream) => {
@@ -102,10 +97,7 @@ impl Pool {
             if touched && !terms.repeatable {
                 self.parts.metrics.uncertain();
                 let mut reply = Vec::new();
-                write::error(
-                    &mut reply,
-                    "UNCERTAIN backend connection lost after the command was sent; it may have been executed",
-                );
+                write::error(&mut reply, UNCERTAIN);
                 errand.notice(&self.attention, self.parts.clock.now(), reply.len());
                 asker.settle(*ticket, &reply);
                 continue;

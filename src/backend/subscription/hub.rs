@@ -17,7 +17,7 @@ use crate::metrics::WorkerMetrics;
 use crate::resp::Protocol;
 
 use super::super::clock::{Micros, micros};
-use super::super::connect::{Handshake, dial};
+use super::super::connect::dial;
 use super::super::node::Node;
 use super::super::pool::{Hint, Pool, Reason};
 use super::super::redirect::{Refusal, refusal};
@@ -255,13 +255,7 @@ impl Subscriptions {
 
     /// A connection from dialling to its end.
     async fn carry(self: Rc<Self>, feed: Rc<Feed>) {
-        let handshake = Handshake {
-            protocol: Protocol::Resp3,
-            credentials: self.pool.credentials(),
-            readonly: false,
-            ping: true,
-            timeout: self.pool.settings().backend.connect_timeout,
-        };
+        let handshake = self.pool.handshake(Protocol::Resp3);
         let why = match dial(&feed.node.address, &handshake).await {
             Ok(stream) => {
                 self.tick();

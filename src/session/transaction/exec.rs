@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{ABORTED, Asker, Ticket};
+use crate::backend::{ABORTED, Asker, Ticket, UNCERTAIN};
 use crate::resp::{Protocol, elements, write};
 
 use super::super::conversation::Conversation;
@@ -28,9 +28,7 @@ pub(super) enum Stop {
     #[error("ERR refused by a node")]
     Refused(Vec<u8>),
     /// A node was lost with its block.
-    #[error(
-        "UNCERTAIN backend connection lost after the command was sent; it may have been executed"
-    )]
+    #[error("{UNCERTAIN}")]
     Unknown,
     /// Some blocks ran and others did not.
     #[error("UNCERTAIN the transaction was executed in some of its slots only: {0}")]
