@@ -59,6 +59,12 @@ fn redis_py_with_asyncio() {
 }
 
 #[test]
+fn redis_py_with_its_cache() {
+    let gateway = gateway();
+    passes(python("redis_cache.py", &gateway));
+}
+
+#[test]
 fn redis_py_cluster() {
     let gateway = as_a_cluster();
     passes(python("redis_cluster.py", &gateway));
