@@ -17,6 +17,7 @@ use super::pubsub::{Subscribed, Tally};
 use super::replies::{End, Replies};
 use super::socket::Ends;
 use super::tracking::{Mailbox, Options};
+use super::transaction::Watching;
 use super::worker::Worker;
 
 /// Microseconds in a second.
@@ -51,6 +52,10 @@ pub struct Client {
     pub(super) awaits_turn: Cell<bool>,
     /// Its request that waits on purpose, if there is one.
     pub(super) wait: RefCell<Option<Rc<Wait>>>,
+    /// How many commands stand behind its MULTI, if it has said that.
+    pub(super) collected: Cell<Option<usize>>,
+    /// What it watches, as long as it does.
+    pub(super) watching: RefCell<Weak<Watching>>,
     /// How it wants to be told of changes to what it has read, if it does.
     pub(super) tracking: RefCell<Option<Rc<Options>>>,
     /// Where it is told of changes to what others have read.
@@ -123,6 +128,8 @@ impl Client {
             is_special: Cell::default(),
             awaits_turn: Cell::default(),
             wait: RefCell::default(),
+            collected: Cell::default(),
+            watching: RefCell::default(),
             tracking: RefCell::default(),
             mailbox: RefCell::default(),
         })
@@ -175,6 +182,8 @@ impl Client {
             user: String::from_utf8_lossy(self.user.borrow().name()).into_owned(),
             waiting: (requests, bytes),
             blocked: self.is_blocked(),
+            collected: self.collected.get(),
+            watched: self.watching.borrow().upgrade().map_or(0, |watching| watching.count()),
             tracking: self.tracking.borrow().clone(),
             broken: self.replies.is_redirection_broken(),
         })
@@ -201,6 +210,10 @@ pub(super) struct Portrait {
     pub(super) waiting: (usize, usize),
     /// Its request waits on purpose.
     pub(super) blocked: bool,
+    /// Commands behind its MULTI, if it has said that.
+    pub(super) collected: Option<usize>,
+    /// Keys that it watches.
+    pub(super) watched: usize,
     /// How it is told of changes to what it has read.
     pub(super) tracking: Option<Rc<Options>>,
     /// The client that was to be told in its place has gone.
@@ -213,6 +226,7 @@ impl Portrait {
         let broadcast = self.tracking.as_ref().is_some_and(|options| options.broadcast);
         let flags = [
             (self.subscriptions.total() > 0, 'P'),
+            (self.collected.is_some(), 'x'),
             (self.blocked, 'b'),
             (self.tracking.is_some(), 't'),
             (self.broken, 'R'),
@@ -224,7 +238,7 @@ impl Portrait {
 }
 
 impl fmt::Display for Portrait {
-    /// The fields and their order are those of a 7.2 server. What the gateway has nothing of is 0.
+    /// The fields and their order are those of a 7.4 server. What the gateway has nothing of is 0.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, ends: Ends { client, local }, age, idle, name, .. } = self;
         let flags = self.flags();
@@ -232,7 +246,9 @@ impl fmt::Display for Portrait {
         write!(f, "id={id} addr={client} laddr={local} fd=0 name={name}")?;
         let Tally { channels, patterns, shards } = self.subscriptions;
         write!(f, " age={age} idle={idle} flags={flags} db=0")?;
-        write!(f, " sub={channels} psub={patterns} ssub={shards} multi=-1")?;
+        write!(f, " sub={channels} psub={patterns} ssub={shards}")?;
+        let collected = self.collected.map_or(-1, |commands| commands as i64);
+        write!(f, " multi={collected} watch={}", self.watched)?;
         f.write_str(" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0")?;
         let (replies, bytes) = self.waiting;
         write!(f, " oll={replies} omem={bytes} tot-mem={bytes} events=r")?;
@@ -273,6 +289,8 @@ pub(super) mod tests {
             user: "default".to_owned(),
             waiting: (0, 0),
             blocked: false,
+            collected: None,
+            watched: 0,
             tracking: None,
             broken: false,
         }
@@ -283,7 +301,7 @@ pub(super) mod tests {
         assert_eq!(
             portrait(7).to_string(),
             "id=7 addr=127.0.0.1:50000 laddr=[::1]:6379 fd=0 name= age=100 idle=5 flags=N db=0 \
-             sub=0 psub=0 ssub=0 multi=-1 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
+             sub=0 psub=0 ssub=0 multi=-1 watch=0 qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
              obl=0 oll=0 omem=0 tot-mem=0 events=r cmd=NULL user=default redir=-1 resp=2 \
              lib-name= lib-ver="
         );
@@ -296,13 +314,15 @@ pub(super) mod tests {
             subscriptions: Tally { channels: 1, patterns: 2, shards: 3 },
             waiting: (3, 90),
             blocked: true,
+            collected: Some(2),
+            watched: 3,
             ..portrait(8)
         };
         let line = named.to_string();
         for field in [
             " name=worker-1 ",
-            " flags=Pb ",
-            " sub=1 psub=2 ssub=3 ",
+            " flags=Pxb ",
+            " sub=1 psub=2 ssub=3 multi=2 watch=3 ",
             " oll=3 omem=90 ",
             " cmd=client|list ",
             " resp=3 lib-name=redis-py lib-ver=8.0.0",

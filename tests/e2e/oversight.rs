@@ -82,6 +82,54 @@ fn pausing_is_refused_with_the_servers_words() {
     }
 }
 
+/// What another client sees of one that is between MULTI and EXEC, or watches keys.
+fn transaction_of(id: &str, other: &mut Client) -> [String; 2] {
+    let line = other.call(&format!("CLIENT LIST ID {id}")).text();
+    let field = |name: &str| {
+        let found = line.split_whitespace().find(|field| field.starts_with(name));
+        found.unwrap_or_else(|| panic!("{name} {line}")).to_owned()
+    };
+    [field("flags="), field("multi=")]
+}
+
+#[test]
+fn others_see_how_far_a_transaction_is() {
+    let gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    let server = Server::standalone();
+    let (mut ours, mut theirs) = (gateway.client(), server.client());
+    let (mut see_ours, mut see_theirs) = (gateway.client(), server.client());
+    let ids = [ours.call("CLIENT ID").integer().to_string(), theirs.call("CLIENT ID").integer().to_string()];
+    let steps = [
+        ("PING", 0),
+        ("MULTI", 0),
+        ("GET {see}a", 0),
+        ("PING", 0),
+        ("NOSUCH", 0),
+        ("GET {see}a", 0),
+        ("EXEC", 0),
+        ("WATCH {see}a", 1),
+        ("WATCH {see}b {see}a", 2),
+        ("MULTI", 2),
+        ("INCR {see}c", 2),
+        ("EXEC", 0),
+        ("WATCH {see}a", 1),
+        ("UNWATCH", 0),
+        ("WATCH {see}a", 1),
+        ("MULTI", 1),
+        ("DISCARD", 0),
+        ("MULTI", 0),
+        ("RESET", 0),
+    ];
+    for (line, watched) in steps {
+        assert_eq!(ours.call(line), theirs.call(line), "{line}");
+        let seen = transaction_of(&ids[0], &mut see_ours);
+        assert_eq!(seen, transaction_of(&ids[1], &mut see_theirs), "{line}");
+        let list = see_ours.call(&format!("CLIENT LIST ID {}", ids[0])).text();
+        assert!(list.contains(&format!(" watch={watched} ")), "{line}: {list}");
+    }
+    ours.call("DEL {see}c");
+}
+
 #[test]
 fn a_monitor_sees_what_clients_of_every_worker_do() {
     let gateway = Gateway::before(Cluster::shared()).workers(2).start();

@@ -30,7 +30,7 @@ use super::places::About;
 use collect::{collect, collect_here, limit};
 use queue::{Queue, Reach};
 use splice::Running;
-use watch::Watching;
+pub(super) use watch::Watching;
 
 const TOO_LARGE: &str =
     "ERR the transaction is larger than the gateway allows (limits.request_bytes)";
@@ -50,8 +50,8 @@ enum State {
     Closed,
     /// Commands are collected.
     Open(Box<Queue>),
-    /// A command was refused: EXEC will be, too.
-    Spoiled,
+    /// A command was refused: EXEC will be, too. So many were taken before.
+    Spoiled(usize),
     /// EXEC has begun, and is served again when the nodes have answered.
     Running(Box<Running>),
 }
@@ -82,8 +82,18 @@ impl Transaction {
 
     /// What was collected is needed no more.
     fn spoil(&mut self) {
-        if self.is_open() {
-            self.state = State::Spoiled;
+        if let Some(count) = self.collected() {
+            self.state = State::Spoiled(count);
+        }
+    }
+
+    /// How many commands stand behind MULTI, if it was said.
+    fn collected(&self) -> Option<usize> {
+        match &self.state {
+            State::Closed => None,
+            State::Open(queue) => Some(queue.commands()),
+            State::Spoiled(count) => Some(*count),
+            State::Running(running) => Some(running.commands()),
         }
     }
 
@@ -98,7 +108,9 @@ impl Conversation {
     pub(super) fn reject(&mut self, spec: &CommandSpec, text: impl AsRef<[u8]>) -> Flow {
         if self.transaction.is_done() {
             // What it ran, it ran: the nodes were asked before the client lost the right to.
-            return splice::finish(self, spec);
+            let flow = splice::finish(self, spec);
+            self.show_transaction();
+            return flow;
         }
         if spec.name == "EXEC" {
             self.end_transaction();
@@ -113,6 +125,12 @@ impl Conversation {
     pub(super) fn end_transaction(&mut self) {
         self.transaction.state = State::Closed;
         self.unwatch();
+        self.show_transaction();
+    }
+
+    /// Lets other clients see how far the transaction is.
+    fn show_transaction(&self) {
+        self.client.collected.set(self.transaction.collected());
     }
 
     fn unwatch(&mut self) {
@@ -147,6 +165,7 @@ pub(super) fn control(
             let queue = Queue::new(reach(conversation, &watched), watched.into_iter());
             conversation.transaction.state = State::Open(Box::new(queue));
             conversation.collected.clear();
+            conversation.show_transaction();
             ok(conversation, spec)
         }
         "WATCH" => watch::begin(conversation, spec, request),
@@ -164,6 +183,12 @@ pub(super) fn take(
     spec: &CommandSpec,
     request: &Request<'_>,
 ) -> Flow {
+    let flow = take_in(conversation, spec, request);
+    conversation.show_transaction();
+    flow
+}
+
+fn take_in(conversation: &mut Conversation, spec: &CommandSpec, request: &Request<'_>) -> Flow {
     match spec.in_multi {
         InMulti::Control => match &*spec.name {
             "EXEC" => exec(conversation, spec),
@@ -234,7 +259,7 @@ fn exec(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
             _ => begin(conversation, spec),
         },
         State::Running(_) => splice::finish(conversation, spec),
-        State::Spoiled | State::Closed => {
+        State::Spoiled(_) | State::Closed => {
             conversation.end_transaction();
             let text = "EXECABORT Transaction discarded because of previous errors.";
             conversation.fail(family(spec), text)
@@ -281,7 +306,7 @@ fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     }
     let watching = conversation.transaction.watching.take();
     let watches = watching.map(|watching| watching.take()).unwrap_or_default();
-    let here = queue.take_here();
+    let (here, commands) = (queue.take_here(), queue.commands());
     let run = async move { exec::run(&worker, protocol, queue, watches).await };
     if here.is_empty() {
         conversation.answer_later(family(spec), async move {
@@ -291,7 +316,7 @@ fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
         conversation.disown_collected();
         return Flow::Next;
     }
-    let running = Running::start(conversation.client.clone(), here, run);
+    let running = Running::start(conversation.client.clone(), (here, commands), run);
     conversation.transaction.state = State::Running(Box::new(running));
     Flow::Wait
 }

@@ -263,6 +263,11 @@ impl Queue {
         self.turns.push(Turn::Here);
     }
 
+    /// How many commands were taken.
+    pub(super) fn commands(&self) -> usize {
+        self.turns.len()
+    }
+
     /// How many commands the gateway answers.
     pub(super) fn here(&self) -> usize {
         self.here.len()

@@ -26,6 +26,8 @@ type Outcome = Result<Done, Stop>;
 /// A transaction whose blocks are on their way.
 pub(super) struct Running {
     here: Vec<Bytes>,
+    /// All commands, those of the blocks among them.
+    commands: usize,
     done: Rc<Cell<bool>>,
     outcome: Rc<RefCell<Option<Outcome>>>,
 }
@@ -34,11 +36,11 @@ impl Running {
     /// Lets the blocks run, and wakes the session when they have ended.
     pub(super) fn start(
         client: Rc<Client>,
-        here: Vec<Bytes>,
+        (here, commands): (Vec<Bytes>, usize),
         blocks: impl Future<Output = Outcome> + 'static,
     ) -> Self {
         let (done, outcome) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(None)));
-        let running = Self { here, done: done.clone(), outcome: outcome.clone() };
+        let running = Self { here, commands, done: done.clone(), outcome: outcome.clone() };
         spawn_local(async move {
             let ended = blocks.await;
             outcome.replace(Some(ended));
@@ -50,6 +52,10 @@ impl Running {
 
     pub(super) fn is_done(&self) -> bool {
         self.done.get()
+    }
+
+    pub(super) fn commands(&self) -> usize {
+        self.commands
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) enum Failure {
 
 /// All that a session watches.
 #[derive(Default)]
-pub(super) struct Watching {
+pub(in crate::session) struct Watching {
     watches: RefCell<Vec<Watch>>,
 }
 
@@ -88,6 +88,7 @@ pub(super) fn begin(
         return Flow::Wait;
     }
     let watching = conversation.transaction.watching.get_or_insert_default().clone();
+    *conversation.client.watching.borrow_mut() = Rc::downgrade(&watching);
     if watching.size() + request.frame().len() > limit(conversation) {
         conversation.worker.metrics.limit_reached(Limit::Transaction);
         return conversation.fail(family(spec), TOO_LARGE);
@@ -122,6 +123,11 @@ impl Watching {
     /// The watched slots, in the order in which they were first watched.
     pub(super) fn slots(&self) -> Vec<Slot> {
         self.watches.borrow().iter().map(|watch| watch.slot).collect()
+    }
+
+    /// How many keys are watched.
+    pub(in crate::session) fn count(&self) -> usize {
+        self.watches.borrow().iter().map(|watch| watch.keys.len()).sum()
     }
 
     /// Bytes of all watched keys.
