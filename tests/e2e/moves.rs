@@ -1,15 +1,9 @@
 //! Commands that write in two slots (`cross_slot = "move"`): what they answer, and that nothing is lost when others
-//! write at the same time or the gateway is killed.
+//! write at the same time. What is left when the gateway is killed is `killed.rs`'s.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use crate::harness::{
-    Act, Client, Cluster, FakeCluster, Gateway, Server, Shape, key_slot, wait_for,
-};
+use crate::harness::{Act, Cluster, FakeCluster, Gateway, Server, key_slot};
 
 fn moving(cluster: &Cluster) -> Gateway {
     Gateway::before(cluster).setting("routing.cross_slot", "move").workers(2).start()
@@ -325,58 +319,6 @@ fn of_two_that_set_the_same_new_keys_one_wins() {
 pub(crate) fn stages(cluster: &Cluster) -> Vec<String> {
     let names = (0..3).flat_map(|node| cluster.node(node).client().call("KEYS __gw:*").items());
     names.map(|name| name.text()).collect()
-}
-
-/// Repeats the request until the gateway is gone.
-fn move_until(killed: &AtomicBool, address: SocketAddr, line: &str) {
-    let Ok(mut client) = Client::try_connect(address) else { return };
-    while !killed.load(Ordering::Relaxed) && client.try_call(line).is_ok() {}
-}
-
-#[test]
-fn a_gateway_killed_in_the_middle_loses_nothing() {
-    const ELEMENTS: usize = 3000;
-    const KILLS: u64 = 6;
-    let cluster = Cluster::start(Shape { primaries: 3, replicas: 0, node_timeout_ms: 15_000 });
-    let start = || {
-        Gateway::before(&cluster)
-            .setting("routing.cross_slot", "move")
-            .setting("routing.stage_return", "300ms")
-            .workers(2)
-            .start()
-    };
-    let [a, b, c] = keys("killed");
-    let elements: Vec<String> = (0..ELEMENTS).map(|number| number.to_string()).collect();
-    cluster.owner_client(&a).call(&format!("RPUSH {a} {}", elements.join(" ")));
-    cluster.owner_client(&a).call(&format!("RPUSH r{{{a}}} one two three"));
-    for round in 0..KILLS {
-        let gateway = start();
-        let killed = AtomicBool::new(false);
-        thread::scope(|scope| {
-            for (from, to) in [(&a, &b), (&a, &c), (&b, &c), (&c, &a)] {
-                let (address, killed) = (gateway.address(), &killed);
-                scope.spawn(move || {
-                    move_until(killed, address, &format!("LMOVE {from} {to} LEFT RIGHT"))
-                });
-            }
-            thread::sleep(Duration::from_millis(60 + 37 * round));
-            gateway.kill();
-            killed.store(true, Ordering::Relaxed);
-        });
-    }
-    // Somebody else's gateway sends back what was left.
-    let gateway = start();
-    wait_for("empty stages", || stages(&cluster).iter().all(|name| name.contains("receipt")));
-    let mut counts: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut client = gateway.client();
-    for key in [&a, &b, &c] {
-        for element in client.call(&format!("LRANGE {key} 0 -1")).items() {
-            *counts.entry(element.text().parse().unwrap()).or_default() += 1;
-        }
-    }
-    assert_eq!(counts.len(), ELEMENTS, "every element is in a list");
-    let twice = counts.values().filter(|count| **count > 1).count();
-    assert_eq!(twice, 0, "receipts tell what has arrived");
 }
 
 #[test]
