@@ -23,7 +23,7 @@ pub enum Options {
     ManySetEx,
     /// `GEORADIUS` and `SORT`: `STORE`.
     Store,
-    /// `XREAD` and `XREADGROUP`: `BLOCK`.
+    /// `XREAD` and `XREADGROUP`: `BLOCK`, and bounds on all streams together.
     Streams,
 }
 
@@ -51,15 +51,17 @@ impl CommandSpec {
 
     /// What happens to this very request when its keys stand in several slots.
     pub fn cross_for(&self, request: &Request<'_>) -> Cross {
-        if self.options == Options::ManySetEx && self.pairs_conditions(request) {
-            return Cross::Move;
+        match self.options {
+            Options::ManySetEx if self.pairs_conditions(request) => Cross::Move,
+            // What all streams may give together: no node could tell when it is reached.
+            Options::Streams if streams_say(request, &["MAXCOUNT", "MAXSIZE"]) => Cross::Error,
+            _ => self.cross,
         }
-        self.cross
     }
 
     /// Whether this very request can make its connection wait.
     pub fn blocks(&self, request: &Request<'_>) -> bool {
-        self.blocking && (self.options != Options::Streams || streams_block(request))
+        self.blocking && (self.options != Options::Streams || streams_say(request, &["BLOCK"]))
     }
 
     /// Every key of the request with its role and with what happens to its value.
@@ -127,14 +129,14 @@ fn hash_conditions(request: &Request<'_>) -> bool {
 }
 
 /// Walks the options up to `STREAMS`, skipping their arguments: a group may be called `block`.
-fn streams_block(request: &Request<'_>) -> bool {
+fn streams_say(request: &Request<'_>, words: &[&str]) -> bool {
     let mut at = 1;
     while let Some(argument) = request.arg(at) {
         at += match argument {
             word if is_any(word, &["STREAMS"]) => return false,
-            word if is_any(word, &["BLOCK"]) => return true,
+            word if is_any(word, words) => return true,
             word if is_any(word, &["GROUP"]) => 3,
-            word if is_any(word, &["COUNT"]) => 2,
+            word if is_any(word, &["BLOCK", "CLAIM", "COUNT", "MAXCOUNT", "MAXSIZE"]) => 2,
             _ => 1,
         };
     }

@@ -426,7 +426,7 @@ pub(super) static TABLE: &[CommandSpec] = &[
     refused("BACKUP SEAL", "R8.10", 2, NotAllowed).acl("admin dangerous slow"),
     refused("BACKUP START", "R8.10", 2, NotAllowed).acl("admin dangerous slow"),
     refused("BACKUP STATUS", "R8.10", 2, NotAllowed).acl("admin dangerous slow"),
-    block("BLMOVEM", "R8.10", -6, ONCE, TAKE_TO).acl("blocking list write slow").cross(Cross::Move),
+    block("BLMOVEM", "R8.10", -6, ONCE, TAKE_TO).acl("blocking list write slow").one_slot(),
     local("CLIENT CAPA", "V8.0", -3).acl("connection slow"),
     refused("CLIENT IMPORT-SOURCE", "V8.1", 3, NotAllowed).acl("connection slow"),
     refused("CLIENT MAINT_NOTIFICATIONS", "Redis Enterprise", -3, Unknown).acl("connection slow"),
@@ -475,7 +475,7 @@ pub(super) static TABLE: &[CommandSpec] = &[
     keyed("HSETEX", "R8.0 V9.0", -6, SAME, FIRST).acl("fast hash write").options(HashSetEx),
     keyed("HTTL", "R7.4 V9.0", -5, READ, FIRST).acl("fast hash read"),
     keyed("INCREX", "R8.8", -2, ONCE, FIRST).acl("fast string write"),
-    moves("LMOVEM", "R8.10", -5, ONCE, TAKE_TO).acl("list write slow"),
+    keyed("LMOVEM", "R8.10", -5, ONCE, TAKE_TO).acl("list write slow").one_slot(),
     split("MSETEX", "R8.4 V9.1", -4, SAME, COUNTED_PAIRS)
         .acl("string write slow")
         .merge(Min)

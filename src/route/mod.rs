@@ -159,7 +159,7 @@ fn waits(
     if slots.all(|slot| slot == first) {
         return Ok(Plan::Wait { slot: Some(first) });
     }
-    match spec.cross {
+    match spec.cross_for(request) {
         Cross::Split | Cross::Track if reach_covers(reach, Cross::Split) => {}
         Cross::Move if reach_covers(reach, Cross::Move) => {}
         _ => return Err(RouteError::CrossSlot),

@@ -37,6 +37,7 @@ mod limits;
 mod load;
 mod mixed;
 mod moves;
+mod newer;
 mod nonsense;
 mod observe;
 mod order;

@@ -98,7 +98,10 @@ fn others_see_how_far_a_transaction_is() {
     let server = Server::standalone();
     let (mut ours, mut theirs) = (gateway.client(), server.client());
     let (mut see_ours, mut see_theirs) = (gateway.client(), server.client());
-    let ids = [ours.call("CLIENT ID").integer().to_string(), theirs.call("CLIENT ID").integer().to_string()];
+    let ids = [
+        ours.call("CLIENT ID").integer().to_string(),
+        theirs.call("CLIENT ID").integer().to_string(),
+    ];
     let steps = [
         ("PING", 0),
         ("MULTI", 0),

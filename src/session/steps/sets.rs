@@ -1,4 +1,4 @@
-//! Operations on sets in several slots: `SINTER`, `SUNION`, `SDIFF`, `SINTERCARD` and those that store.
+//! Operations on sets in several slots: `SINTER`, `SUNION`, `SDIFF`, those that only count, and those that store.
 //!
 //! A union is made of parts, one from each slot. For an intersection or a difference one set is read, the
 //! smallest or the first, and the others are only asked about its members: they may be of any size.
@@ -40,11 +40,15 @@ pub(super) async fn read(steps: &Steps, call: &Call, operation: Operation) -> Ou
     Ok(out)
 }
 
-/// `SINTERCARD`.
-pub(super) async fn count(steps: &Steps, call: &Call) -> Outcome {
-    let behind = call.sources().last().map_or(call.len(), |last| last + 1);
+/// `SINTERCARD`, `SUNIONCARD`, `SDIFFCARD`.
+pub(super) async fn count(steps: &Steps, call: &Call, operation: Operation) -> Outcome {
+    let mut behind = call.sources().last().map_or(call.len(), |last| last + 1);
+    // A union may be told approximately, and the exact number is as good.
+    if operation == Operation::Union && call.says(behind, "APPROX") {
+        behind += 1;
+    }
     let most = limit(call, behind)?;
-    let members = members(steps, call, Operation::Intersection, most).await?;
+    let members = members(steps, call, operation, most).await?;
     Ok(store::number(members.len().min(most)))
 }
 
