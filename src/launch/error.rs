@@ -142,6 +142,16 @@ pub enum LaunchError {
         /// Where the cluster lives.
         dir: PathBuf,
     },
+    /// The node is none that `slotway up` runs in this folder.
+    #[error("{address} is no node that a slotway up runs in {}: {reason}", .dir.display())]
+    NotOurs {
+        /// The node.
+        address: String,
+        /// The folder.
+        dir: PathBuf,
+        /// Why not.
+        reason: String,
+    },
     /// The user stopped the start.
     #[error("stopped before the cluster was ready")]
     Interrupted,

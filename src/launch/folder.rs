@@ -13,7 +13,7 @@ use toml::Spanned;
 use toml::de::DeTable;
 
 use super::error::LaunchError;
-use super::{Options, SLOTS};
+use super::{Contents, Options, SLOTS};
 
 /// What stands in `node.conf` before the ports are known.
 const TEMPLATE: &str = include_str!("../../config/node.conf");
@@ -22,6 +22,9 @@ const TEMPLATE: &str = include_str!("../../config/node.conf");
 const TLS: &str = include_str!("../../config/node-tls.conf");
 const MARKER: &str = "cluster.toml";
 const LOCK: &str = "lock";
+/// The first part of a node's append-only log, and the list of parts; their names are the servers' own.
+const LOG_BASE: &str = "appendonly.aof.1.base.rdb";
+const LOG_MANIFEST: &str = "appendonly.aof.manifest";
 const TEMPORARY: &str = "slotway-up-";
 /// A temporary folder younger than this may belong to a start that has not locked it yet.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
@@ -178,6 +181,21 @@ impl Folder {
         Ok(())
     }
 
+    /// Gives each primary what it begins with: an RDB file as the base of its append-only log.
+    pub(super) fn plant(&self, contents: &[Contents]) -> Result<(), LaunchError> {
+        for (port, Contents { dump, .. }) in self.layout.ports().zip(contents) {
+            let log = self.node(port).join("appendonlydir");
+            std::fs::create_dir(&log)
+                .and_then(|()| std::fs::rename(dump, log.join(LOG_BASE)))
+                .and_then(|()| {
+                    let line = format!("file {LOG_BASE} seq 1 type b\n");
+                    std::fs::write(log.join(LOG_MANIFEST), line)
+                })
+                .map_err(LaunchError::system(format_args!("fill {}", log.display())))?;
+        }
+        Ok(())
+    }
+
     /// Writes down that the cluster is complete: from now on it is found again, never formed anew.
     pub(super) fn mark_formed(&mut self) -> Result<(), LaunchError> {
         self.formed = true;
@@ -322,6 +340,13 @@ fn lock(dir: &Path) -> Result<File, LaunchError> {
     Ok(file)
 }
 
+/// Whether a `slotway up` runs in the folder: it holds the lock.
+pub(super) fn is_in_use(dir: &Path) -> bool {
+    let Ok(lock) = File::open(dir.join(LOCK)) else { return false };
+    let free = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockShared);
+    dir.join(MARKER).exists() && free == Err(rustix::io::Errno::WOULDBLOCK)
+}
+
 fn render(port: u16, node_timeout: Duration, tls: bool) -> String {
     let bus_port = port.saturating_add(super::BUS_OFFSET);
     let head = "# Written by `slotway up` at every start; changes made here do not last.\n\n";
@@ -348,18 +373,23 @@ fn own_slots(nodes_conf: &str) -> impl Iterator<Item = u16> {
     let myself = nodes_conf.lines().find(|line| {
         line.split(' ').nth(2).is_some_and(|flags| flags.split(',').any(|flag| flag == "myself"))
     });
-    // What stands in brackets is on its way from or to another node.
-    myself
-        .into_iter()
-        .flat_map(|line| line.split(' ').skip(8))
-        .filter(|part| !part.starts_with('['))
-        .flat_map(|range| {
-            let (first, last) = range.split_once('-').unwrap_or((range, range));
-            match (first.parse::<u16>(), last.parse::<u16>()) {
-                (Ok(first), Ok(last)) => first..last.saturating_add(1).min(SLOTS),
-                _ => 0..0,
-            }
-        })
+    let words = myself.into_iter().flat_map(|line| line.split(' ').skip(8));
+    slots_in(words)
+}
+
+/// The slots that words of `CLUSTER NODES` name.
+pub(super) fn slots_in<W: AsRef<str>>(
+    words: impl IntoIterator<Item = W>,
+) -> impl Iterator<Item = u16> {
+    words.into_iter().flat_map(|word| {
+        let word = word.as_ref();
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        match (first.parse::<u16>(), last.parse::<u16>()) {
+            (Ok(first), Ok(last)) => first..last.saturating_add(1).min(SLOTS),
+            // What stands in brackets is on its way from or to another node.
+            _ => 0..0,
+        }
+    })
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! From servers that run to a cluster that serves: slots given out, nodes met, replicas in step.
 
+use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
 use super::error::LaunchError;
-use super::folder::Layout;
+use super::folder::{Layout, slots_in};
 use super::link::{Link, Silence};
 use super::nodes::Nodes;
 use super::{Progress, SLOTS, now, pause};
@@ -18,6 +20,8 @@ const LOOK: Duration = Duration::from_millis(50);
 /// The nodes of one cluster, on their way to serving.
 pub(super) struct Formation<'a> {
     pub(super) layout: Layout,
+    /// The slots of each primary; a replica has none.
+    pub(super) shares: &'a [Vec<RangeInclusive<u16>>],
     pub(super) folder: &'a Path,
     pub(super) tls: Option<&'a Connector>,
     pub(super) nodes: &'a Nodes,
@@ -112,28 +116,36 @@ impl Formation<'_> {
         self.wait(|| links.iter_mut().try_for_each(awake))
     }
 
+    /// Gives a node what it lacks of its share. One that has data has taken its slots already.
     fn give_slots(&self, index: usize, link: &mut Link) -> Result<(), Missing> {
         let view = self.view(link)?;
         let myself = view.myself()?;
-        let share = share_of(index, self.layout.masters);
-        let wanted: Vec<String> =
-            share.map(|(first, last)| range(first, last)).into_iter().collect();
-        if myself.slots == wanted {
+        let share = self.shares.get(index).map_or(&[][..], Vec::as_slice);
+        let wanted: BTreeSet<u16> = share.iter().cloned().flatten().collect();
+        let has: BTreeSet<u16> = slots_in(&myself.slots).collect();
+        if has == wanted {
             return Ok(());
         }
-        let (Some((first, last)), true) = (share, myself.slots.is_empty()) else {
+        if !has.is_subset(&wanted) {
+            let wanted: Vec<String> = share.iter().map(range).collect();
             let (port, has, wants) = (link.port, list(&myself.slots), list(&wanted));
             let found = vec![format!("node {port} serves {has}, not {wants}")];
             return Err(Missing::Never(LaunchError::HalfFormed {
                 dir: self.folder.to_owned(),
                 found,
             }));
-        };
+        }
         if view.rows.len() == 1 && myself.epoch == 0 {
             // Epochs that differ from the start spare the nodes from settling on who is newer.
             self.ask(link, &["CLUSTER", "SET-CONFIG-EPOCH", &(index + 1).to_string()])?;
         }
-        self.ask(link, &["CLUSTER", "ADDSLOTSRANGE", &first.to_string(), &last.to_string()])?;
+        let missing: Vec<u16> = wanted.difference(&has).copied().collect();
+        let mut words = vec!["CLUSTER".to_owned(), "ADDSLOTSRANGE".to_owned()];
+        for run in missing.chunk_by(|one, next| one + 1 == *next) {
+            words.extend([run.first(), run.last()].into_iter().flatten().map(u16::to_string));
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        self.ask(link, &words)?;
         Ok(())
     }
 
@@ -338,16 +350,17 @@ fn field<'a>(info: &'a str, key: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim_end)
 }
 
-/// The slots of a primary, first and last; none for a replica.
-fn share_of(index: usize, masters: u16) -> Option<(u16, u16)> {
-    let index = u16::try_from(index).ok().filter(|index| *index < masters)?;
-    let edge = |index: u16| u32::from(index) * u32::from(SLOTS) / u32::from(masters);
-    let (first, next) = (edge(index), edge(index + 1));
-    Some((u16::try_from(first).ok()?, u16::try_from(next.checked_sub(1)?).ok()?))
+/// A primary's equal share of the slots.
+pub(super) fn share_of(index: u16, masters: u16) -> RangeInclusive<u16> {
+    let edge = |index: u32| index * u32::from(SLOTS) / u32::from(masters.max(1));
+    let index = u32::from(index);
+    let edge = |index| u16::try_from(edge(index)).unwrap_or(SLOTS);
+    edge(index)..=edge(index + 1).saturating_sub(1)
 }
 
 /// As `CLUSTER NODES` writes it.
-fn range(first: u16, last: u16) -> String {
+fn range(slots: &RangeInclusive<u16>) -> String {
+    let (first, last) = (slots.start(), slots.end());
     if first == last { first.to_string() } else { format!("{first}-{last}") }
 }
 
@@ -362,12 +375,8 @@ mod tests {
     #[test]
     fn shares_cover_every_slot_once() {
         for masters in [1, 2, 3, 5, 7, 1000] {
-            let shares: Vec<_> =
-                (0..usize::from(masters)).filter_map(|index| share_of(index, masters)).collect();
-            assert_eq!(shares.len(), usize::from(masters));
-            assert_eq!((shares[0].0, shares[shares.len() - 1].1), (0, SLOTS - 1));
-            assert!(shares.windows(2).all(|pair| pair[0].1 + 1 == pair[1].0), "{shares:?}");
-            assert_eq!(share_of(usize::from(masters), masters), None, "a replica serves nothing");
+            let slots: Vec<u16> = (0..masters).flat_map(|index| share_of(index, masters)).collect();
+            assert!(slots.into_iter().eq(0..SLOTS), "{masters}");
         }
     }
 

@@ -26,10 +26,12 @@ mod form;
 mod link;
 mod nodes;
 mod ports;
+mod running;
 mod server;
 mod up;
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -38,13 +40,15 @@ pub use error::LaunchError;
 pub use folder::Layout;
 pub use nodes::exec_node;
 pub use ports::{Holder, Use};
-pub use up::up;
+pub use running::RunningNode;
+pub use up::{own_program, up};
 
 use folder::Folder;
 use form::Formation;
 use nodes::{Nodes, Recipe};
 use server::Server;
 
+use crate::config;
 use crate::tls::Connector;
 
 /// Slots of a cluster.
@@ -80,6 +84,17 @@ pub struct Options {
     pub tls: bool,
     /// How long a node may be silent before a replica takes its place.
     pub node_timeout: Duration,
+    /// What each primary of a new cluster begins with; none: nothing, and equal shares of the slots.
+    pub contents: Vec<Contents>,
+}
+
+/// What a primary begins with.
+#[derive(Clone, Debug)]
+pub struct Contents {
+    /// The slots that it serves.
+    pub slots: Vec<RangeInclusive<u16>>,
+    /// An RDB file on the same file system, which is moved into the node's folder.
+    pub dump: PathBuf,
 }
 
 impl Default for Options {
@@ -94,6 +109,7 @@ impl Default for Options {
             launcher: None,
             tls: false,
             node_timeout: Duration::from_secs(5),
+            contents: Vec::new(),
         }
     }
 }
@@ -111,6 +127,9 @@ impl Options {
         }
         if self.base_port == 0 {
             return wrong("no node can have port 0; choose --base-port 7000");
+        }
+        if !self.contents.is_empty() && self.contents.len() != usize::from(self.masters) {
+            return wrong("every primary, or none, begins with something");
         }
         if self.ephemeral && self.dir.is_some() {
             return wrong("--ephemeral removes its folder and --dir keeps it; choose one of them");
@@ -172,6 +191,8 @@ pub enum Progress<'a> {
 #[derive(Debug)]
 pub struct LocalCluster {
     layout: Layout,
+    /// The slots of each primary.
+    shares: Vec<Vec<RangeInclusive<u16>>>,
     // The order matters: the nodes end before their folder goes.
     nodes: Nodes,
     folder: Folder,
@@ -201,12 +222,14 @@ impl LocalCluster {
         progress(Progress::Folder { path: folder.path(), layout, found: folder.formed() });
         free_ports(&folder, layout)?;
         folder.prepare(options.node_timeout)?;
+        folder.plant(&options.contents)?;
         let tls = if layout.tls { certify(&folder)? } else { None };
 
         let places = layout.ports().map(|port| (port, folder.node(port)));
         let recipe = Recipe { server: server.path, launcher: options.launcher.clone() };
         let nodes = Nodes::new(recipe, places)?;
-        let mut cluster = Self { layout, nodes, folder, tls };
+        let shares = shares(options);
+        let mut cluster = Self { layout, shares, nodes, folder, tls };
         for (index, port) in layout.ports().enumerate() {
             let pid = cluster.start_node(index)?;
             progress(Progress::Started { port, pid });
@@ -237,6 +260,19 @@ impl LocalCluster {
     #[must_use]
     pub fn certificates(&self) -> Option<&Certificates> {
         self.tls.as_ref().map(|(certificates, _)| certificates)
+    }
+
+    /// Has settings name these nodes and nothing else, with what it takes to get in.
+    pub fn point_at(&self, nodes: &mut config::Cluster) {
+        nodes.nodes = self.addresses().iter().map(SocketAddr::to_string).collect();
+        nodes.username.clear();
+        nodes.password = config::Secret::default();
+        nodes.password_file.clear();
+        nodes.address_map.clear();
+        nodes.tls = false;
+        if let Some(certificates) = self.certificates() {
+            certificates.point_at_nodes(nodes);
+        }
     }
 
     /// The process of a node that runs.
@@ -286,7 +322,8 @@ impl LocalCluster {
     ) -> Formation<'a> {
         let (layout, folder, nodes) = (self.layout, self.folder.path(), &self.nodes);
         let tls = self.tls.as_ref().map(|(_, connector)| connector);
-        Formation { layout, folder, tls, nodes, progress, interrupted }
+        let shares = &self.shares;
+        Formation { layout, shares, folder, tls, nodes, progress, interrupted }
     }
 }
 
@@ -294,6 +331,14 @@ impl Drop for LocalCluster {
     fn drop(&mut self) {
         self.nodes.stop(!self.folder.is_temporary());
     }
+}
+
+/// The slots of each primary: what it begins with, or an equal share.
+fn shares(options: &Options) -> Vec<Vec<RangeInclusive<u16>>> {
+    if !options.contents.is_empty() {
+        return options.contents.iter().map(|contents| contents.slots.clone()).collect();
+    }
+    (0..options.masters).map(|index| vec![form::share_of(index, options.masters)]).collect()
 }
 
 fn certify(folder: &Folder) -> Result<Option<(Certificates, Connector)>, LaunchError> {

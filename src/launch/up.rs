@@ -2,7 +2,6 @@
 
 use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::ports::{self, Use};
 use super::{BUS_OFFSET, LaunchError, Layout, LocalCluster, Options, Progress, SLOTS};
-use crate::config::{Secret, Settings};
+use crate::config::Settings;
 
 /// Starts the cluster or finds it again, runs the gateway before it, and stops the cluster when the
 /// gateway has ended. `serve` is the gateway: it blocks until it was told to stop.
@@ -51,15 +50,8 @@ pub fn up(
 /// The nodes of the local cluster and nothing else: what a settings file says of another cluster's
 /// passwords and addresses does not hold for them.
 fn point_at(cluster: &LocalCluster, settings: &mut Settings) {
-    let nodes = &mut settings.cluster;
-    nodes.nodes = cluster.addresses().iter().map(SocketAddr::to_string).collect();
-    nodes.username.clear();
-    nodes.password = Secret::default();
-    nodes.password_file.clear();
-    nodes.address_map.clear();
-    nodes.tls = false;
+    cluster.point_at(&mut settings.cluster);
     if let Some(certificates) = cluster.certificates() {
-        certificates.point_at_nodes(nodes);
         certificates.show_to_clients(&mut settings.listen);
         tracing::info!(authority = %certificates.authority().display(), "clients believe the gateway by this file");
     }
@@ -83,8 +75,11 @@ fn check_gateway_ports(layout: Layout, settings: &Settings) -> Result<(), Launch
     Ok(())
 }
 
-/// On Linux by way of the kernel's own link, which also holds when the file was replaced meanwhile.
-fn own_program() -> anyhow::Result<PathBuf> {
+/// The program to be the nodes' launcher: this one. On Linux by way of the kernel's own link, which also holds when the file was replaced meanwhile.
+///
+/// # Errors
+/// The system does not say where it is.
+pub fn own_program() -> anyhow::Result<PathBuf> {
     if cfg!(target_os = "linux") {
         return Ok(PathBuf::from("/proc/self/exe"));
     }
