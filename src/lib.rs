@@ -52,6 +52,8 @@
 //! | [`runtime`] | threads and lifetimes |
 //! | [`launch`] | a local cluster of real servers |
 //! | [`doctor`] | examines a living cluster: what is wrong, why, and what to do |
+//! | [`survey`] | one look at a whole cluster from outside: its shards, and how far each node has come |
+//! | [`drill`] | tests failover on a living cluster, and measures what clients see of it |
 //!
 //! # Invariants
 //!
@@ -167,3 +169,7 @@ pub mod runtime;
 pub mod launch;
 
 pub mod doctor;
+
+pub mod survey;
+
+pub mod drill;

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use slotway::admin;
 use slotway::config::{Flag, Mistakes, Settings, Sources};
 use slotway::doctor::{self, Form};
+use slotway::drill;
 use slotway::launch::{self, LaunchError};
 use slotway::runtime::{self, Again};
 
@@ -33,6 +34,8 @@ enum Command {
     Probe(Probe),
     /// Examine a cluster: what is wrong, why, and what to do. Exit status 1 when something is worse than advice.
     Doctor(Doctor),
+    /// Test failover: change a shard's primary and measure what clients see. Exit status 1 when it went wrong.
+    Drill(Drill),
     /// Become a server that ends with the process that started it.
     #[command(hide = true)]
     NodeExec(NodeExec),
@@ -97,17 +100,32 @@ struct Probe {
     alive: bool,
 }
 
+/// The cluster that a command looks at.
 #[derive(Args)]
-struct Doctor {
+struct Nodes {
     /// A settings file that names the nodes and how to log in.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// A node of the cluster; may be given several times.
     #[arg(long = "node", value_name = "HOST:PORT")]
     nodes: Vec<String>,
+}
+
+#[derive(Args)]
+struct Doctor {
+    #[command(flatten)]
+    nodes: Nodes,
     /// One JSON object instead of text.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct Drill {
+    #[command(flatten)]
+    nodes: Nodes,
+    #[command(flatten)]
+    options: drill::Options,
 }
 
 #[derive(Args)]
@@ -176,6 +194,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(check) => check.run()?,
         Command::Probe(probe) => probe.run()?,
         Command::Doctor(doctor) => return doctor.run(),
+        Command::Drill(drill) => return drill.run(),
         Command::NodeExec(node) => {
             return Err(launch::exec_node(&node.server, node.arguments).into());
         }
@@ -235,8 +254,8 @@ impl Probe {
     }
 }
 
-impl Doctor {
-    fn run(self) -> anyhow::Result<ExitCode> {
+impl Nodes {
+    fn settings(self) -> Result<Settings, Mistakes> {
         let nodes = (!self.nodes.is_empty()).then(|| self.nodes.join(","));
         let flag = nodes.map(|text| Flag { name: "--node", path: "cluster.nodes", text });
         let sources = Sources {
@@ -245,7 +264,22 @@ impl Doctor {
             flags: flag.into_iter().collect(),
             needs_nodes: true,
         };
-        let report = doctor::examine(sources.load()?)?;
+        sources.load()
+    }
+}
+
+impl Drill {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let report = drill::run(self.nodes.settings()?, &self.options)?;
+        let text = if self.options.json { report.json() } else { report.text() };
+        write!(std::io::stdout(), "{text}")?;
+        Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Doctor {
+    fn run(self) -> anyhow::Result<ExitCode> {
+        let report = doctor::examine(self.nodes.settings()?)?;
         let mut out = std::io::stdout();
         let form = match self.json {
             true => Form::Json,

@@ -35,7 +35,7 @@ fn in_file(text: &str) -> (tempfile::TempDir, String) {
 #[test]
 fn help_lists_what_scripts_rely_on() {
     for (arguments, expected) in [
-        (&["--help"][..], &["up", "serve", "check", "probe", "doctor", "--version"][..]),
+        (&["--help"][..], &["up", "serve", "check", "probe", "doctor", "drill", "--version"][..]),
         (
             &["up", "--help"],
             &[

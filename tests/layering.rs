@@ -33,6 +33,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
     ("launch", &["backend", "config", "resp", "tls"]),
     ("doctor", &["backend", "cluster", "config", "resp"]),
+    ("survey", &["backend", "cluster", "config", "resp"]),
+    ("drill", &["backend", "cluster", "config", "launch", "resp", "survey"]),
 ];
 
 /// Files that are no room: the map, which declares the rooms and holds no code, and the command line, which imports

@@ -23,6 +23,7 @@ mod coverage;
 mod differential;
 mod doctor;
 mod drain;
+mod drill;
 mod faults;
 mod fuzz;
 mod gather;

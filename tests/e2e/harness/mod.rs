@@ -46,15 +46,20 @@ pub(crate) fn wait_within(bound: Duration, what: &str, mut condition: impl FnMut
 /// A free port below the range that the kernel hands out for outgoing connections, so that it stays free while its
 /// server restarts.
 pub(crate) fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of so many in a row. Nobody here is given the ports 10000 above them, where a local cluster's nodes talk.
+pub(crate) fn free_ports(count: u16) -> u16 {
     const LOWEST: u16 = 11_000;
-    const SPAN: u16 = 20_000;
+    const SPAN: u16 = 10_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let step = NEXT.fetch_add(count, Ordering::Relaxed);
         let start = (os::id() as u16).wrapping_mul(211);
-        let port = LOWEST + start.wrapping_add(step) % SPAN;
-        if TcpListener::bind(local(port)).is_ok() {
-            return port;
+        let first = LOWEST + start.wrapping_add(step) % SPAN;
+        if (first..first + count).all(|port| TcpListener::bind(local(port)).is_ok()) {
+            return first;
         }
     }
 }
