@@ -15,7 +15,7 @@ use crate::config;
 
 use super::budget::Budget;
 use super::clock::Micros;
-use super::{Asker, Cause, Errand};
+use super::{Asker, Cause, Errand, Question};
 
 const FIRST_PAUSE: Micros = 5_000;
 const LONGEST_PAUSE: Micros = 320_000;
@@ -136,7 +136,8 @@ impl Hold {
     }
 
     /// Adds a request to those of its slot: behind the older ones, for a node may give back what was sent to it
-    /// long before the others were held.
+    /// long before the others were held. What clients send in one turn is of one age; among that, a scout was first,
+    /// and a client's own requests keep their order.
     pub(super) fn add(&mut self, mut held: Held, now: Micros) {
         let question = &mut held.errand.question;
         let is_scout = question.scout.take().is_some();
@@ -153,8 +154,18 @@ impl Hold {
             queue.due = due;
             queue.scouted = false;
         }
-        let older = queue.held.iter().rev().take_while(|other| other.errand.question.born > born);
-        let at = queue.held.len() - older.count();
+        let question = &held.errand.question;
+        let later = |other: &Question| other.born > born || is_scout || other.follows(question);
+        let mut at = queue.held.len();
+        for (place, other) in queue.held.iter().enumerate().rev() {
+            let other = &other.errand.question;
+            if other.born < born {
+                break;
+            }
+            if later(other) {
+                at = place;
+            }
+        }
         queue.held.insert(at, held);
     }
 

@@ -192,6 +192,12 @@ impl Question {
     fn new(asker: &Rc<dyn Asker>, ticket: Ticket, terms: Terms, now: Micros) -> Self {
         Self { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0, scout: None }
     }
+
+    /// Whether it comes from the same asker, and later.
+    fn follows(&self, other: &Self) -> bool {
+        let distance = self.ticket.place.wrapping_sub(other.ticket.place);
+        Rc::ptr_eq(&self.asker, &other.asker) && (1..1 << 31).contains(&distance)
+    }
 }
 
 /// A request that is on no pipeline: being redirected, or held.

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::super::{Question, Terms, Ticket};
+use super::super::{Terms, Ticket};
 use super::*;
 use crate::resp::Protocol;
 
@@ -38,9 +38,14 @@ impl Bench {
 
     /// Holds a request of 10 bytes, born at that time and named by it.
     fn add(&mut self, slot: u16, born: Micros, cause: Cause) {
+        self.add_of(0, (slot, born as u32), born, cause);
+    }
+
+    /// The same, for a client of that number, and named by another number.
+    fn add_of(&mut self, client: usize, (slot, place): (u16, u32), born: Micros, cause: Cause) {
         let terms = Terms::new(Slot::new(slot), Protocol::Resp2);
-        let ticket = Ticket { place: born as u32, part: 0 };
-        let question = Question::new(&self.clients[0], ticket, terms, born);
+        let ticket = Ticket { place, part: 0 };
+        let question = Question::new(&self.clients[client], ticket, terms, born);
         let errand = Errand { question, bytes: Bytes::from_static(b"0123456789") };
         self.hold.add(Held { errand, cause, since: 0, until: FOREVER }, 0);
     }
@@ -88,6 +93,24 @@ fn a_scout_that_is_refused_is_first_again() {
     bench.hold.add(scout, 0);
     assert!(bench.hold.take_scouted(0).is_empty());
     assert_eq!(names(&bench.take_due()), [1]);
+}
+
+/// What a client sends in one piece is born at one time.
+#[test]
+fn a_clients_own_order_is_kept_within_one_time() {
+    let mut bench = Bench::new();
+    [1, 2, 3].into_iter().for_each(|place| bench.add_of(0, (7, place), 5, down()));
+    bench.add_of(1, (7, 101), 5, down());
+    let scout = bench.take_due().pop().unwrap();
+    bench.hold.add(scout, 0);
+    assert!(bench.hold.take_scouted(0).is_empty());
+    assert_eq!(names(&bench.hold.take_all()), [1, 2, 3, 101], "the scout is first again");
+
+    // One that was sent again alone comes back behind what was sent after it. Places wrap.
+    [0, 1].into_iter().for_each(|place| bench.add_of(0, (7, place), 5, down()));
+    bench.add_of(1, (7, 101), 5, down());
+    bench.add_of(0, (7, u32::MAX), 5, down());
+    assert_eq!(names(&bench.hold.take_all()), [u32::MAX, 0, 1, 101]);
 }
 
 #[test]
