@@ -72,7 +72,8 @@ impl Cluster {
         Self::form(shape, (0..count).map(|_| Server::node(shape.node_timeout_ms)).collect())
     }
 
-    fn form(shape: Shape, nodes: Vec<Server>) -> Self {
+    /// Of servers that run already and know nothing of each other.
+    pub(crate) fn form(shape: Shape, nodes: Vec<Server>) -> Self {
         let ids = nodes.iter().map(|node| node.client().call("CLUSTER MYID").text()).collect();
         let cluster = Self { nodes, ids, shape };
         cluster.give_slots();
@@ -98,8 +99,8 @@ impl Cluster {
             for other in (0..place).filter(|other| !known.contains(&self.ids[*other])) {
                 let bus = self.bus_port(other);
                 let mut client = node.client();
-                let reply = client
-                    .call(&format!("CLUSTER MEET 127.0.0.1 {} {bus}", self.nodes[other].port()));
+                let at = self.nodes[other].address();
+                let reply = client.call(&format!("CLUSTER MEET {} {} {bus}", at.ip(), at.port()));
                 assert_eq!(reply.text(), "OK");
             }
         }
@@ -156,6 +157,11 @@ impl Cluster {
         &mut self.nodes[place]
     }
 
+    /// The name that the cluster gave the node.
+    pub(crate) fn id(&self, place: usize) -> &str {
+        &self.ids[place]
+    }
+
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(Server::address).collect()
     }
@@ -201,9 +207,10 @@ impl Cluster {
         if keys.is_empty() {
             return 0;
         }
-        let port = self.nodes[target].port().to_string();
+        let at = self.nodes[target].address();
+        let (ip, port) = (at.ip().to_string(), at.port().to_string());
         let mut migrate: Vec<&[u8]> =
-            vec![b"MIGRATE", b"127.0.0.1", port.as_bytes(), b"", b"0", b"10000", b"KEYS"];
+            vec![b"MIGRATE", ip.as_bytes(), port.as_bytes(), b"", b"0", b"10000", b"KEYS"];
         migrate.extend(keys.iter().map(super::Reply::payload));
         let reply = source.call_args(&migrate);
         assert!(matches!(reply.text().as_str(), "OK" | "NOKEY"), "{reply}");

@@ -12,7 +12,7 @@ use std::{fs, thread};
 use rustix::process::Signal;
 
 use super::process::Process;
-use super::{Client, Cluster, PATIENCE, free_port, local, new_folder, server};
+use super::{Client, Cluster, PATIENCE, Site, free_port, new_folder, remove_folder, server};
 
 /// A running gateway. Dropping it stops it with SIGTERM and checks that it ended well.
 pub(crate) struct Gateway {
@@ -26,6 +26,7 @@ pub(crate) struct Gateway {
 
 /// What a gateway is started with.
 pub(crate) struct Builder {
+    site: Site,
     nodes: Vec<SocketAddr>,
     workers: usize,
     settings: String,
@@ -39,7 +40,7 @@ impl Gateway {
 
     /// Before a cluster of which it is told these nodes.
     pub(crate) fn before_nodes(nodes: &[SocketAddr]) -> Builder {
-        Builder { nodes: nodes.to_vec(), workers: 1, settings: String::new() }
+        Builder { site: Site::here(), nodes: nodes.to_vec(), workers: 1, settings: String::new() }
     }
 
     /// The line that says that every slot is covered and clients are accepted.
@@ -147,6 +148,12 @@ impl Gateway {
 }
 
 impl Builder {
+    /// Somewhere else than here, where it is open to everybody.
+    pub(crate) fn at(mut self, site: &Site) -> Self {
+        self.site = site.clone();
+        self.setting("auth.allow_open", true)
+    }
+
     pub(crate) fn workers(mut self, workers: usize) -> Self {
         self.workers = workers;
         self
@@ -169,7 +176,8 @@ impl Builder {
     /// Starts it before a cluster that it may not reach yet.
     pub(crate) fn start_unready(self) -> Gateway {
         let folder = new_folder("gateway");
-        let (clients, admin) = (local(free_port()), local(free_port()));
+        let free = || SocketAddr::new(self.site.ip, free_port());
+        let (clients, admin) = (free(), free());
         let config = folder.join("slotway.toml");
         fs::write(&config, &self.settings).unwrap();
         let mut arguments: Vec<OsString> = vec!["serve".into(), "--config".into(), config.into()];
@@ -180,7 +188,7 @@ impl Builder {
         }
         arguments.extend(flags.split(' ').map(OsString::from));
         let (process, output) =
-            Process::start(env!("CARGO_BIN_EXE_slotway"), &arguments, &folder.join("errors"));
+            self.site.start(env!("CARGO_BIN_EXE_slotway"), &arguments, &folder.join("errors"));
         let (line, printed) = mpsc::channel();
         thread::spawn(move || {
             // Read to the end even when the test no longer listens, so that the gateway never blocks on printing.
@@ -204,7 +212,6 @@ impl Drop for Gateway {
             self.signal(Signal::TERM);
             self.wait_for_end();
         }
-        // What stays is removed by the next run.
-        let _ = fs::remove_dir_all(&self.folder);
+        remove_folder(&self.folder);
     }
 }

@@ -1,4 +1,9 @@
 //! What every end-to-end test stands on: processes that cannot outlive it, servers, gateways, raw clients, fake nodes.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "the fault harness shares it, and needs other parts of it"
+)]
 
 mod authority;
 mod cluster;
@@ -7,6 +12,8 @@ mod gateway;
 mod process;
 mod relay;
 mod server;
+mod serving;
+mod site;
 mod slots;
 mod wire;
 
@@ -17,6 +24,8 @@ pub(crate) use gateway::Gateway;
 pub(crate) use process::Process;
 pub(crate) use relay::Relay;
 pub(crate) use server::{Make, Server};
+pub(crate) use serving::{Serving, has_ended};
+pub(crate) use site::Site;
 pub(crate) use slots::{key_slot, tag_in_slot};
 pub(crate) use wire::{Client, Reply, request, request_line};
 
@@ -80,6 +89,15 @@ pub(crate) fn new_folder(name: &str) -> PathBuf {
     let folder = root.join(os::id().to_string()).join(format!("{name}-{number}"));
     fs::create_dir_all(&folder).unwrap();
     folder
+}
+
+/// Removes the folder of a server or gateway that has ended, unless `SLOTWAY_TEST_KEEP` is set: then its log stays until
+/// the next run.
+fn remove_folder(folder: &Path) {
+    if std::env::var_os("SLOTWAY_TEST_KEEP").is_none() {
+        // What stays is removed by the next run.
+        let _ = fs::remove_dir_all(folder);
+    }
 }
 
 fn remove_leftovers(root: &Path) {

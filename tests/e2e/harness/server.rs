@@ -3,17 +3,18 @@
 use std::ffi::OsString;
 use std::io::Read;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, fs};
 
 use rustix::process::Signal;
 
 use super::process::Process;
-use super::{Client, free_port, local, new_folder, wait_for};
+use super::{Client, Site, free_port, new_folder, remove_folder, wait_for};
 
 /// A server, its port and its folder. Dropping it kills the process and removes the folder.
 pub(crate) struct Server {
+    site: Site,
     port: u16,
     folder: PathBuf,
     options: Vec<OsString>,
@@ -28,18 +29,20 @@ impl Server {
 
     /// As [`Server::standalone`], with more options: a name such as `--requirepass` and its value.
     pub(crate) fn with_options(options: &[(&str, &str)]) -> Self {
+        Self::at(Site::here(), options)
+    }
+
+    fn at(site: Site, options: &[(&str, &str)]) -> Self {
+        let ip = site.ip.to_string();
         let mut server = Self {
+            site,
             port: free_port(),
             folder: new_folder("server"),
             options: Vec::new(),
             process: None,
         };
-        let pairs = [
-            ("--bind", "127.0.0.1"),
-            ("--save", ""),
-            ("--appendonly", "no"),
-            ("--daemonize", "no"),
-        ];
+        let pairs =
+            [("--bind", &*ip), ("--save", ""), ("--appendonly", "no"), ("--daemonize", "no")];
         for (name, value) in pairs.iter().chain(options) {
             server.options.extend([OsString::from(name), OsString::from(value)]);
         }
@@ -54,6 +57,11 @@ impl Server {
 
     /// As [`Server::node`], with more options.
     pub(crate) fn node_with_options(node_timeout_ms: u32, more: &[(&str, &str)]) -> Self {
+        Self::node_at(Site::here(), node_timeout_ms, more)
+    }
+
+    /// As [`Server::node_with_options`], somewhere else.
+    pub(crate) fn node_at(site: Site, node_timeout_ms: u32, more: &[(&str, &str)]) -> Self {
         let (bus, timeout) = (free_port().to_string(), node_timeout_ms.to_string());
         let options = [
             ("--cluster-enabled", "yes"),
@@ -64,7 +72,7 @@ impl Server {
             ("--repl-diskless-sync-delay", "0"),
             ("--repl-ping-replica-period", "1"),
         ];
-        Self::with_options(&[&options, more].concat())
+        Self::at(site, &[&options, more].concat())
     }
 
     /// Starts the process, again after [`Server::kill`], on the same port and in the same folder.
@@ -79,7 +87,8 @@ impl Server {
         arguments.extend(self.options.iter().cloned());
         let log = self.folder.join("log");
         arguments.extend(["--logfile".into(), log.clone().into()]);
-        let (mut process, _) = Process::start(&program, &arguments, &self.folder.join("errors"));
+        let errors = self.folder.join("errors");
+        let (mut process, _) = self.site.start(&program, &arguments, &errors);
         wait_for("a server that answers", || {
             assert!(
                 process.status().is_none(),
@@ -94,11 +103,7 @@ impl Server {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        local(self.port)
-    }
-
-    pub(crate) fn port(&self) -> u16 {
-        self.port
+        SocketAddr::new(self.site.ip, self.port)
     }
 
     pub(crate) fn client(&self) -> Client {
@@ -123,6 +128,18 @@ impl Server {
         self.process = None;
     }
 
+    /// Ends the process as an operator does, and waits for its end.
+    pub(crate) fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        process.signal(Signal::TERM);
+        process.wait_for_end("the end of a server");
+    }
+
+    /// Where it keeps its files.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Stops the process without closing its connections, as a machine without power looks from outside.
     pub(crate) fn freeze(&self) {
         self.process.as_ref().unwrap().signal(Signal::STOP);
@@ -136,8 +153,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.process = None;
-        // What stays is removed by the next run.
-        let _ = fs::remove_dir_all(&self.folder);
+        remove_folder(&self.folder);
     }
 }
 

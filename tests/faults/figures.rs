@@ -1,0 +1,137 @@
+//! The figures of a run: what the gateway counted, how long clients waited, and what it cost.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
+
+use crate::harness::Gateway;
+use crate::history::Moment;
+use crate::load::{Asked, Class, Journal};
+use crate::stage::Blow;
+
+/// Counters of the gateway that tell of calm, and what they are called on its metrics page.
+const COUNTERS: [(&str, &str); 5] = [
+    ("retried", "slotway_retries_total"),
+    ("held", "slotway_holds_total"),
+    ("uncertain", "slotway_uncertain_total"),
+    ("gaps", "slotway_subscription_gaps_total"),
+    ("panics", "slotway_panics_total"),
+];
+
+/// What gateways counted, by the names above.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counted(BTreeMap<&'static str, u64>);
+
+impl Counted {
+    /// Adds what this gateway says now. It counts from its start, so it is to be asked once, before it ends.
+    pub(crate) fn add(&mut self, gateway: &Gateway) {
+        let (_, page) = gateway.page("/metrics");
+        for (name, series) in COUNTERS {
+            let values =
+                page.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+            let sum: f64 = values.filter_map(|value| value.parse::<f64>().ok()).sum();
+            *self.0.entry(name).or_default() += sum as u64;
+        }
+    }
+
+    pub(crate) fn get(&self, name: &str) -> u64 {
+        self.0.get(name).copied().unwrap_or_default()
+    }
+}
+
+/// The longest times that clients waited, without those who wanted to wait.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pauses {
+    pub(crate) longest: Moment,
+    /// Counted from when the cluster itself served again.
+    pub(crate) beyond: Moment,
+}
+
+impl Pauses {
+    pub(crate) fn of(asked: &[Asked], blows: &[Blow]) -> Self {
+        let mut pauses = Self::default();
+        let own = |asked: &&Asked| !matches!(asked.class, Class::Pop | Class::Subscribe);
+        for Asked { span, .. } in asked.iter().filter(own) {
+            pauses.longest = pauses.longest.max(span.answered - span.sent);
+            let struck = blows.iter().filter(|blow| {
+                span.sent <= blow.served && (blow.served..).contains(&span.answered)
+            });
+            // When there were several, it waited for the last one that it met.
+            let beyond = struck.map(|blow| span.answered - blow.served).min();
+            pauses.beyond = pauses.beyond.max(beyond.unwrap_or_default());
+        }
+        pauses
+    }
+}
+
+/// The time within which 99 of 100 of these were answered.
+pub(crate) fn p99<'a>(asked: impl Iterator<Item = &'a Asked>) -> Moment {
+    let own = |asked: &&Asked| !matches!(asked.class, Class::Pop | Class::Subscribe);
+    let mut times: Vec<Moment> =
+        asked.filter(own).map(|asked| asked.span.answered - asked.span.sent).collect();
+    times.sort_unstable();
+    times.get(times.len() * 99 / 100).copied().unwrap_or_default()
+}
+
+/// How many errors there were of each kind: its first word, and for whom.
+pub(crate) fn kinds(journal: &Journal) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for trouble in &journal.troubles {
+        let word = trouble.text.split(' ').next().unwrap_or_default();
+        *kinds.entry(format!("{word} ({:?})", trouble.asked.class)).or_default() += 1;
+    }
+    kinds
+}
+
+/// Memory and descriptors of a process, now and then.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Weight {
+    pub(crate) bytes: Vec<usize>,
+    pub(crate) descriptors: Vec<usize>,
+}
+
+impl Weight {
+    /// Looks once a second at whatever process is the one, until it is told to stop.
+    pub(crate) fn watch(process: &AtomicU32, stop: &AtomicBool) -> Self {
+        let mut weight = Self::default();
+        while !stop.load(Ordering::Relaxed) {
+            let process = process.load(Ordering::Relaxed);
+            if let Some((descriptors, bytes)) = weigh(process) {
+                weight.descriptors.push(descriptors);
+                weight.bytes.push(bytes);
+            }
+            for _ in 0..20 {
+                thread::sleep(Duration::from_millis(50));
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        }
+        weight
+    }
+
+    /// Most bytes at any time.
+    pub(crate) fn most(&self) -> usize {
+        self.bytes.iter().copied().max().unwrap_or_default()
+    }
+
+    /// Medians of the second quarter of the time and of the last one: at first there is nothing to hold yet.
+    pub(crate) fn growth(series: &[usize]) -> (usize, usize) {
+        let quarter = series.len() / 4;
+        let median = |part: &[usize]| {
+            let mut part = part.to_vec();
+            part.sort_unstable();
+            part.get(part.len() / 2).copied().unwrap_or_default()
+        };
+        (median(&series[quarter..2 * quarter]), median(&series[3 * quarter..]))
+    }
+}
+
+/// `None` when it has just ended.
+fn weigh(process: u32) -> Option<(usize, usize)> {
+    let descriptors = fs::read_dir(format!("/proc/{process}/fd")).ok()?.count();
+    let pages = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
+    let resident: usize = pages.split(' ').nth(1)?.parse().ok()?;
+    Some((descriptors, resident * rustix::param::page_size()))
+}

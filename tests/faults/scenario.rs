@@ -1,0 +1,104 @@
+//! The scenarios: what happens, what it must show, and what decides whether it does.
+
+use crate::happenings as happen;
+use crate::history::Fault;
+use crate::judgement as judge;
+use crate::run::Outcome;
+use crate::stage::Stage;
+
+/// What a scenario needs to stand on.
+pub(crate) struct Ground {
+    /// Nodes and gateways in namespaces of their own, so that packets can be dropped.
+    pub(crate) has_network: bool,
+    pub(crate) gateways: usize,
+    /// Something stands before the first node and may spoil what it says.
+    pub(crate) is_tampered: bool,
+    /// The nodes serve their slots while others are not served (`cluster-require-full-coverage no`).
+    pub(crate) serves_partly: bool,
+}
+
+/// Six nodes and a gateway on loopback.
+const PLAIN: Ground =
+    Ground { has_network: false, gateways: 1, is_tampered: false, serves_partly: false };
+const NETWORK: Ground = Ground { has_network: true, ..PLAIN };
+
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// What happens.
+    pub(crate) about: &'static str,
+    /// What it must show.
+    pub(crate) shows: &'static str,
+    /// Whether it is one of the short form.
+    pub(crate) is_short: bool,
+    pub(crate) ground: Ground,
+    pub(crate) happen: fn(&mut Stage<'_>),
+    pub(crate) judge: fn(&Outcome<'_>) -> Vec<Fault>,
+}
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "failover",
+        about: "CLUSTER FAILOVER of every shard in turn",
+        shows: "no error; no pause of a second or more",
+        is_short: true,
+        ground: PLAIN,
+        happen: happen::planned::fail_over,
+        judge: |outcome| {
+            judge::all([judge::no_error(outcome), judge::pause_below_a_second(outcome)])
+        },
+    },
+    Scenario {
+        name: "migration",
+        about: "every slot of a node moves to another, and back",
+        shows: "no error; order kept",
+        is_short: true,
+        ground: PLAIN,
+        happen: happen::planned::migrate,
+        judge: judge::no_error,
+    },
+    Scenario {
+        name: "rolling-restart",
+        about: "every node is restarted, a primary after it has handed over",
+        shows: "no error",
+        is_short: false,
+        ground: PLAIN,
+        happen: happen::planned::restart_all,
+        judge: judge::no_error,
+    },
+    Scenario {
+        name: "kill-primary",
+        about: "kill -9 of a primary",
+        shows: "reads: no error; writes: only those in flight, as UNCERTAIN",
+        is_short: true,
+        ground: PLAIN,
+        happen: happen::lost::kill,
+        judge: judge::only_in_flight,
+    },
+    Scenario {
+        name: "freeze-primary",
+        about: "SIGSTOP of a primary for 20 s",
+        shows: "reads: no error; writes: only those in flight until it is found out, as UNCERTAIN",
+        is_short: false,
+        ground: PLAIN,
+        happen: happen::lost::freeze,
+        judge: judge::only_in_flight,
+    },
+    Scenario {
+        name: "power-off",
+        about: "every packet from and to a primary is dropped for 20 s",
+        shows: "reads: no error; writes: only those in flight until it is found out, as UNCERTAIN",
+        is_short: false,
+        ground: NETWORK,
+        happen: happen::lost::power_off,
+        judge: judge::only_in_flight,
+    },
+    Scenario {
+        name: "gateway-cut-off",
+        about: "every packet between the gateway and one primary is dropped for 8 s; the nodes see each other",
+        shows: "reads: no error; writes: only those in flight until it is found out, as UNCERTAIN",
+        is_short: false,
+        ground: NETWORK,
+        happen: happen::parted::gateway,
+        judge: judge::only_in_flight,
+    },
+];
