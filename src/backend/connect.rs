@@ -1,5 +1,7 @@
 //! The one way in to a node: dial, AUTH, HELLO, READONLY; and a conversation for the control thread.
 
+mod shown;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::bail;
 use arc_swap::ArcSwap;
@@ -47,6 +47,8 @@ pub(super) struct Node {
     pub(super) slowest: Option<u64>,
     /// The quickest round trip.
     pub(super) round_trip: Duration,
+    /// Seconds for which its certificate is still valid; absent when it speaks plain.
+    pub(super) certificate_left: Option<i64>,
 }
 
 /// A node that does not answer.
@@ -161,6 +163,7 @@ impl Node {
             users: lines(&users),
             slowest: slowest(&slow),
             round_trip: Duration::MAX,
+            certificate_left: talk.certificate_end().map(|end| end.saturating_sub(now())),
         };
         for _ in 0..PINGS {
             let sent = Instant::now();
@@ -195,6 +198,12 @@ impl Node {
     pub(super) fn is_primary(&self) -> bool {
         self.info("role") == "master"
     }
+}
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
 fn text(reply: &[u8]) -> String {

@@ -3,7 +3,9 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
-use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
 
 use super::Metrics;
 
@@ -23,6 +25,7 @@ pub(super) struct Control {
     ready: IntGauge,
     draining: IntGauge,
     audit_left_out: IntCounter,
+    certificates: IntGaugeVec,
     observed: Observed,
 }
 
@@ -85,6 +88,11 @@ impl Control {
                     "slotway_audit_left_out_total",
                     "Records of the audit log that were not written, because there were too many.",
                 )?,
+            )?,
+            certificates: gauges(
+                "slotway_certificate_expiry_timestamp_seconds",
+                "When the certificates of a file expire, in seconds since 1970, by the setting that names it.",
+                "setting",
             )?,
             observed: Observed::register(registry)?,
         })
@@ -154,6 +162,14 @@ impl Metrics {
     /// The settings were read again; `ok` when they are in use now.
     pub fn settings_reloaded(&self, ok: bool) {
         if ok { &self.control.reloads } else { &self.control.reload_failures }.inc();
+    }
+
+    /// Certificates were loaded: the settings that name their files, and when each expires, in seconds since 1970.
+    pub fn certificates_loaded(&self, expiries: impl Iterator<Item = (&'static str, i64)>) {
+        self.control.certificates.reset();
+        for (setting, at) in expiries {
+            self.control.certificates.with_label_values(&[setting]).set(at);
+        }
     }
 
     /// So many clients may be connected at once.

@@ -324,6 +324,8 @@ fn control_events_are_shown() {
     metrics.settings_reloaded(true);
     metrics.settings_reloaded(false);
     metrics.settings_reloaded(false);
+    metrics.certificates_loaded([("listen.old_file", 7)].into_iter());
+    metrics.certificates_loaded([("listen.new_file", 9)].into_iter());
     metrics.sessions_limited(5_000);
     metrics.door().session_rejected(Rejection::MaxClients);
     metrics.ready(true);
@@ -341,6 +343,7 @@ fn control_events_are_shown() {
         ("slotway_topology_refreshes_total{result=\"error\"}", 1.0),
         ("slotway_settings_reloads_total{result=\"ok\"}", 1.0),
         ("slotway_settings_reloads_total{result=\"error\"}", 2.0),
+        ("slotway_certificate_expiry_timestamp_seconds{setting=\"listen.new_file\"}", 9.0),
         ("slotway_sessions_limit", 5_000.0),
         ("slotway_sessions_rejected_total{reason=\"max_clients\"}", 1.0),
         ("slotway_ready", 1.0),

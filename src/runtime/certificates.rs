@@ -9,9 +9,10 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::sleep;
 
 use crate::backend::connect::Credentials;
-use crate::config::{Cluster, Live, Secret, Settings};
+use crate::config::{Cluster, Listen, Live, Secret, Settings};
+use crate::metrics::Metrics;
 use crate::session::Gateway;
-use crate::tls::{Acceptor, TlsError};
+use crate::tls::{Acceptor, Expiry, TlsError, expiries};
 
 /// How often the files are looked at. Nodes that have a new password already refuse the gateway until then, and
 /// requests for them are held meanwhile.
@@ -20,34 +21,56 @@ const LOOK: Duration = Duration::from_secs(1);
 /// What connections to come are made with.
 pub(super) struct Certificates {
     live: Arc<Live>,
+    metrics: Arc<Metrics>,
     pub(super) credentials: Arc<ArcSwap<Credentials>>,
     pub(super) acceptor: Arc<ArcSwapOption<Acceptor>>,
+}
+
+/// What the files hold.
+pub(super) struct Read {
+    credentials: Credentials,
+    acceptor: Option<Acceptor>,
+    expiries: Vec<Expiry>,
+}
+
+impl Read {
+    /// What these settings name.
+    ///
+    /// # Errors
+    /// The setting whose file is of no use, and why.
+    pub(super) fn new(listen: &Listen, cluster: &Cluster) -> Result<Self, TlsError> {
+        Ok(Self {
+            credentials: Credentials::load(cluster)?,
+            acceptor: Acceptor::load(listen)?,
+            expiries: expiries(listen, cluster)?,
+        })
+    }
+
+    fn tell(&self, metrics: &Metrics) {
+        metrics.certificates_loaded(self.expiries.iter().map(|expiry| (expiry.setting, expiry.at)));
+    }
 }
 
 impl Certificates {
     /// # Errors
     /// The setting whose file is of no use, and why.
-    pub(super) fn load(live: &Arc<Live>) -> Result<Self, TlsError> {
-        let (credentials, acceptor) = Self::read(&live.now())?;
+    pub(super) fn load(live: &Arc<Live>, metrics: &Arc<Metrics>) -> Result<Self, TlsError> {
+        let settings = live.now();
+        let read = Read::new(&settings.listen, &settings.cluster)?;
+        read.tell(metrics);
         Ok(Self {
             live: live.clone(),
-            credentials: Arc::new(ArcSwap::from_pointee(credentials)),
-            acceptor: Arc::new(ArcSwapOption::from_pointee(acceptor)),
+            metrics: metrics.clone(),
+            credentials: Arc::new(ArcSwap::from_pointee(read.credentials)),
+            acceptor: Arc::new(ArcSwapOption::from_pointee(read.acceptor)),
         })
     }
 
-    /// What these settings name.
-    ///
-    /// # Errors
-    /// The setting whose file is of no use, and why.
-    pub(super) fn read(settings: &Settings) -> Result<(Credentials, Option<Acceptor>), TlsError> {
-        Ok((Credentials::load(&settings.cluster)?, Acceptor::load(&settings.listen)?))
-    }
-
     /// Connections to come are made with these.
-    pub(super) fn take(&self, (credentials, acceptor): (Credentials, Option<Acceptor>)) {
-        self.credentials.store(Arc::new(credentials.succeeding(&self.credentials.load())));
-        self.acceptor.store(acceptor.map(Arc::new));
+    pub(super) fn take(&self, read: Read) {
+        read.tell(&self.metrics);
+        self.credentials.store(Arc::new(read.credentials.succeeding(&self.credentials.load())));
+        self.acceptor.store(read.acceptor.map(Arc::new));
     }
 
     /// Loads them again whenever a file changes, for as long as it is awaited.
@@ -78,12 +101,11 @@ impl Certificates {
         let Settings { cluster, listen, auth, .. } = &**settings;
         let node_password = read_password("cluster.password_file", &cluster.password_file)?;
         let own_password = read_password("auth.password_file", &auth.password_file)?;
-        let acceptor = Acceptor::load(listen)?;
-        let credentials = Credentials::load(&Cluster {
+        let cluster = Cluster {
             password: node_password.unwrap_or_else(|| cluster.password.clone()),
             ..cluster.clone()
-        })?;
-        self.take((credentials, acceptor));
+        };
+        self.take(Read::new(listen, &cluster)?);
         own_password.inspect(|password| gateway.change_password(password));
         Ok(())
     }

@@ -72,7 +72,8 @@ pub fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
 async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> anyhow::Result<()> {
     let live = Live::new(settings);
     let settings = Arc::clone(&live.now());
-    let certificates = Rc::new(Certificates::load(&live)?);
+    let metrics = metrics(&settings)?;
+    let certificates = Rc::new(Certificates::load(&live, &metrics)?);
     let access = Access::open(&settings)?;
     let mut signals = Signals::listen()?;
     let listener = Listener::bind(live.clone(), certificates.acceptor.clone(), &mut inherited)?;
@@ -82,7 +83,6 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
         signals.successor = Some(successor(&listener, &admin)?);
     }
 
-    let metrics = metrics(&settings)?;
     let readiness = Arc::new(Readiness::new(settings.admin.ready_share));
     let snapshot = Arc::new(ArcSwap::from_pointee(Topology::empty()));
     let (changed, changes) = watch::channel(0);

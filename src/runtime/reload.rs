@@ -7,7 +7,7 @@ use crate::admin::Readiness;
 use crate::config::{Mistake, Mistakes, Place, Reload, Settings};
 use crate::session::{Access, Gateway};
 
-use super::certificates::Certificates;
+use super::certificates::{Certificates, Read};
 use super::logging::Levels;
 
 /// What a running gateway needs to do again what was done at its start.
@@ -55,7 +55,7 @@ impl Reloading {
         let wanted = (self.again.settings)()?;
         let reload = self.gateway.settings().reload(&wanted);
         let mut mistakes = reload.check().err().map_or_else(Vec::new, |wrong| wrong.0);
-        let certificates = Certificates::read(&reload.settings);
+        let certificates = Read::new(&reload.settings.listen, &reload.settings.cluster);
         let users = Access::open(&reload.settings);
         if let Err(error) = &certificates {
             mistakes.push(Mistake { place: Place::Nowhere, text: error.to_string() });

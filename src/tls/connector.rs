@@ -19,6 +19,7 @@ use tokio_rustls::rustls::{
 
 use crate::config::Cluster;
 
+use super::expiry::end_of;
 use super::{File, TlsError, provider, refused};
 
 /// An encrypted connection to a node.
@@ -98,6 +99,11 @@ impl Connector {
             None => named(host),
         }
     }
+}
+
+/// When the certificate that the node has shown expires, in seconds since 1970.
+pub fn certificate_end(stream: &NodeStream) -> Option<i64> {
+    end_of(stream.get_ref().1.peer_certificates()?.first()?)
 }
 
 impl std::fmt::Debug for Connector {

@@ -4,6 +4,7 @@
 
 mod acceptor;
 mod connector;
+mod expiry;
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
 use tokio_rustls::rustls::{self, RootCertStore};
 
 pub use acceptor::{Acceptor, ServerConnection, common_name};
-pub use connector::{BlockingNodeStream, Connector, NodeStream};
+pub use connector::{BlockingNodeStream, Connector, NodeStream, certificate_end};
+pub use expiry::{Expiry, expiries};
 
 /// Why certificates or keys cannot be used: the setting that names them, and what is wrong.
 #[derive(Debug, thiserror::Error)]

@@ -53,7 +53,7 @@ def prometheus(tmp_path_factory):
     """A cluster, a gateway, a load of every kind, and a Prometheus with our rules that has seen it for a while."""
     folder = tmp_path_factory.mktemp("dashboard")
     base, *_ = free_ports(6)
-    clients, admin, port, exporter = free_ports(4)
+    clients, admin, port, exporter, tls = free_ports(5)
     settings = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
     settings["global"] = SCRAPE
     settings["rule_files"] = [str(DEPLOY / "prometheus" / "rules" / "*.yml")]
@@ -65,7 +65,7 @@ def prometheus(tmp_path_factory):
     config.write_text(yaml.safe_dump(settings))
     gateway = process(
         SLOTWAY, "up", "--ephemeral", "--base-port", base, "--listen", f"127.0.0.1:{clients}",
-        "--admin", f"127.0.0.1:{admin}", log=folder / "gateway", stdout=subprocess.PIPE,
+        "--admin", f"127.0.0.1:{admin}", log=folder / "gateway", stdout=subprocess.PIPE, env=encrypted(folder, tls),
     )
     server = process(
         "prometheus", f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}",
@@ -89,6 +89,18 @@ def prometheus(tmp_path_factory):
                     break
                 assert round_ < 1000
             yield prometheus
+
+
+def encrypted(folder, port):
+    """A port with TLS beside the plain one, so that there is a certificate to watch."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+        "-days", "90", "-subj", "/CN=localhost", "-keyout", key, "-out", certificate)
+    return {
+        "SLOTWAY_LISTEN__TLS_ADDRESS": f"127.0.0.1:{port}",
+        "SLOTWAY_LISTEN__TLS_CERTIFICATE_FILE": str(certificate),
+        "SLOTWAY_LISTEN__TLS_KEY_FILE": str(key),
+    }
 
 
 def load(port, round_):

@@ -214,11 +214,15 @@ fn a_certificate_names_the_user() {
 #[test]
 fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let authority = Authority::new();
-    let own = authority.certify("gateway");
+    let own = authority.certify_until("gateway", 2100);
     let gateway = Gateway::before(Cluster::shared())
         .setting("listen.tls_certificate_file", &own.certificate)
         .setting("listen.tls_key_file", &own.key)
         .start();
+    const EXPIRY: &str =
+        "slotway_certificate_expiry_timestamp_seconds{setting=\"listen.tls_certificate_file\"}";
+    // The first of January of 2100 and of 2200.
+    assert_eq!(gateway.metric(EXPIRY), 4_102_444_800.0);
     let shown = || {
         let mut stream = connect(gateway.address(), &authority, None);
         exchange(&mut stream, b"PING\r\n", b"+PONG\r\n");
@@ -228,9 +232,10 @@ fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let mut standing = connect(gateway.address(), &authority, None);
     exchange(&mut standing, b"PING\r\n", b"+PONG\r\n");
 
-    authority.certify("gateway");
+    authority.certify_until("gateway", 2200);
     gateway.signal(rustix::process::Signal::HUP);
     wait_for("the new certificate", || shown() != first);
+    assert_eq!(gateway.metric(EXPIRY), 7_258_118_400.0);
     exchange(&mut standing, b"PING\r\n", b"+PONG\r\n");
 
     let second = shown();
@@ -240,6 +245,7 @@ fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
         gateway.errors().contains("listen.tls_certificate_file")
     });
     assert_eq!(shown(), second);
+    assert_eq!(gateway.metric(EXPIRY), 7_258_118_400.0);
 }
 
 #[test]

@@ -47,6 +47,7 @@ const NODE_CHECKS: &[fn(&Node) -> Option<Finding>] = &[
     safety::dangerous_open,
     safety::exposed,
     safety::plain,
+    safety::certificate,
     safety::old,
 ];
 

@@ -10,6 +10,10 @@ use super::found;
 /// Redis before this version gets no fixes any more.
 const OLDEST_FIXED: (u64, u64) = (7, 2);
 
+/// A certificate that expires within this time should have been renewed.
+const RENEWED_BEFORE_DAYS: i64 = 14;
+const DAY: i64 = 24 * 3600;
+
 pub(super) fn cluster(facts: &Facts) -> Vec<Finding> {
     versions(facts).into_iter().collect()
 }
@@ -124,6 +128,21 @@ pub(super) fn plain(node: &Node) -> Option<Finding> {
                 "passwords and data cross the network as they are".to_owned(),
                 "set tls-port, tls-cluster and tls-replication, and cluster.tls of slotway"
                     .to_owned(),
+            ],
+        )
+    })
+}
+
+pub(super) fn certificate(node: &Node) -> Option<Finding> {
+    let days = node.certificate_left? / DAY;
+    (days < RENEWED_BEFORE_DAYS).then(|| {
+        found(
+            node,
+            (Severity::Warning, "certificate-expires"),
+            [
+                format!("its certificate expires in {days} days"),
+                "it was not renewed; once it has expired, nobody who checks it connects".to_owned(),
+                "put a new certificate in tls-cert-file, then CONFIG SET tls-cert-file to the same path to load it".to_owned(),
             ],
         )
     })

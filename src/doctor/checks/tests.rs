@@ -114,6 +114,9 @@ fn each_fault_is_found_on_a_node() {
 fn what_is_measured_or_listed_is_looked_at_too() {
     let far = Node { round_trip: Duration::from_millis(20), ..node(&[], &[]) };
     assert_eq!(found_on(&far), ["network-slow"]);
+    let certified = |days: i64| Node { certificate_left: Some(days * 86_400), ..node(&[], &[]) };
+    assert_eq!(found_on(&certified(13)), ["certificate-expires"]);
+    assert_eq!(found_on(&certified(14)), [] as [&str; 0]);
     let slow = Node { slowest: Some(500_000), ..node(&[], &[]) };
     assert_eq!(found_on(&slow), ["slow-commands"]);
     let users = |rules: &str| Node { users: vec![rules.to_owned()], ..node(&[], &[]) };

@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd,
+};
 
 use super::new_folder;
 
@@ -38,9 +40,15 @@ impl Authority {
 
     /// A certificate for this machine, under this name; an earlier one of that name is replaced.
     pub(crate) fn certify(&self, name: &str) -> Identity {
+        self.certify_until(name, 4000)
+    }
+
+    /// The same, valid until this year begins.
+    pub(crate) fn certify_until(&self, name: &str, year: i32) -> Identity {
         let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
+        params.not_after = date_time_ymd(year, 1, 1);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let identity = Identity {
