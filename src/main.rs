@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use clap_mangen::Man;
 use slotway::admin;
 use slotway::config::{Flag, Mistakes, Settings, Sources};
 use slotway::doctor::{self, Form};
@@ -14,9 +16,19 @@ use slotway::drill;
 use slotway::launch::{self, LaunchError};
 use slotway::runtime::{self, Again};
 
+/// What holds for all commands; the manual has it too.
+const CONTRACT: &str = "\
+Exit status: 0 after a clean stop, 2 for wrong usage or settings, 1 for failure.
+
+Signals: SIGTERM and SIGINT drain, a second one ends at once. SIGHUP loads settings, users, certificates and passwords \
+again. SIGUSR2 hands over to a new process of the same command line.
+
+Settings: each is a key in the settings file, an environment variable (SLOTWAY_LISTEN__ADDRESS is listen.address), and \
+for some a flag. A flag beats the environment, the environment beats the file. config/slotway.toml explains every one.";
+
 /// One endpoint over a whole Redis or Valkey Cluster, for clients that know a single server.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(version, about, after_long_help = CONTRACT)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -36,6 +48,10 @@ enum Command {
     Doctor(Doctor),
     /// Test failover: change a shard's primary and measure what clients see. Exit status 1 when it went wrong.
     Drill(Drill),
+    /// Write the manual: this program's page, or into a folder the pages of all its commands.
+    Manual(Manual),
+    /// Write the completions for a shell.
+    Completions(Completions),
     /// Become a server that ends with the process that started it.
     #[command(hide = true)]
     NodeExec(NodeExec),
@@ -129,6 +145,18 @@ struct Drill {
 }
 
 #[derive(Args)]
+struct Manual {
+    /// The folder, such as /usr/local/share/man/man1; without it, one page goes to standard output.
+    #[arg(value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct Completions {
+    shell: Shell,
+}
+
+#[derive(Args)]
 struct NodeExec {
     server: PathBuf,
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -195,6 +223,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Probe(probe) => probe.run()?,
         Command::Doctor(doctor) => return doctor.run(),
         Command::Drill(drill) => return drill.run(),
+        Command::Manual(manual) => manual.run()?,
+        Command::Completions(completions) => completions.run()?,
         Command::NodeExec(node) => {
             return Err(launch::exec_node(&node.server, node.arguments).into());
         }
@@ -287,6 +317,29 @@ impl Doctor {
         };
         write!(out, "{}", report.write(form))?;
         Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+impl Manual {
+    fn run(self) -> anyhow::Result<()> {
+        match self.dir {
+            Some(dir) => {
+                std::fs::create_dir_all(&dir)
+                    .and_then(|()| clap_mangen::generate_to(Cli::command(), &dir))
+                    .with_context(|| format!("cannot write to {}", dir.display()))?;
+            }
+            None => Man::new(Cli::command()).render(&mut std::io::stdout())?,
+        }
+        Ok(())
+    }
+}
+
+impl Completions {
+    fn run(self) -> anyhow::Result<()> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "slotway", &mut script);
+        std::io::stdout().write_all(&script)?;
+        Ok(())
     }
 }
 

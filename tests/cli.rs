@@ -35,7 +35,10 @@ fn in_file(text: &str) -> (tempfile::TempDir, String) {
 #[test]
 fn help_lists_what_scripts_rely_on() {
     for (arguments, expected) in [
-        (&["--help"][..], &["up", "serve", "check", "probe", "doctor", "drill", "--version"][..]),
+        (
+            &["--help"][..],
+            &["up", "serve", "check", "probe", "doctor", "drill", "manual", "completions"][..],
+        ),
         (
             &["up", "--help"],
             &[
@@ -178,4 +181,66 @@ fn serve_without_a_cluster_says_how_to_name_one() {
     let expected =
         "no cluster is named: set `cluster.nodes` or give `serve` a `--node HOST:PORT`\n";
     assert_eq!((ran.status, ran.err.as_str()), (Some(2), expected));
+}
+
+/// The commands that `--help` lists.
+fn commands() -> Vec<String> {
+    let help = slotway(&["--help"], &[]).out;
+    let list = help.split_once("Commands:\n").unwrap().1.split_once("\n\n").unwrap().0;
+    let lines = list.lines().filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    let names = lines.map(|line| line.split_whitespace().next().unwrap().to_owned());
+    names.filter(|name| name != "help").collect()
+}
+
+#[test]
+fn the_manual_has_a_page_for_every_command() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let pages = folder.path().join("man1");
+    let ran = slotway(&["manual", pages.to_str().unwrap()], &[]);
+    assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (Some(0), "", ""));
+    let read = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
+    let first = read("slotway.1");
+    assert!(commands().len() >= 7, "{:?}", commands());
+    for command in commands() {
+        assert!(first.contains(&format!("slotway\\-{command}(1)")), "{command}: {first}");
+        let page = read(&format!("slotway-{command}.1"));
+        let help = slotway(&[&command, "--help"], &[]).out;
+        let flags = help.split_whitespace().filter(|word| word.starts_with("--"));
+        for flag in flags.filter(|flag| flag.bytes().all(|b| b == b'-' || b.is_ascii_lowercase())) {
+            assert!(page.contains(&flag.replace('-', "\\-")), "{command} lacks {flag}: {page}");
+        }
+    }
+    assert!(first.contains("Exit status: 0 after a clean stop"), "{first}");
+    assert_eq!(slotway(&["manual"], &[]).out, first);
+    let files = std::fs::read_dir(&pages).unwrap().map(|file| file.unwrap().file_name());
+    assert!(files.into_iter().all(|name| !name.to_str().unwrap().contains("node-exec")));
+}
+
+#[test]
+fn shells_complete_every_command() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = slotway(&["completions", shell], &[]);
+        assert_eq!((ran.status, ran.err.as_str()), (Some(0), ""), "{shell}");
+        for command in commands() {
+            assert!(ran.out.contains(&command), "{shell} lacks {command}");
+        }
+        for flag in ["masters", "listen", "json", "connect"] {
+            assert!(ran.out.contains(flag), "{shell} lacks {flag}");
+        }
+    }
+    let words = "slotway do";
+    let script = format!(
+        "source /dev/stdin; COMP_WORDS=({words}); COMP_CWORD=1; _slotway slotway do slotway; echo ${{COMPREPLY[@]}}"
+    );
+    let mut bash = Command::new("bash")
+        .args(["-c", &script])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let completions = slotway(&["completions", "bash"], &[]).out;
+    std::io::Write::write_all(&mut bash.stdin.take().unwrap(), completions.as_bytes()).unwrap();
+    let output = bash.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "doctor");
+    assert_eq!(slotway(&["completions", "cmd"], &[]).status, Some(2));
 }

@@ -48,6 +48,7 @@ mod presentation;
 mod protocol;
 mod proxied;
 mod pubsub;
+mod readme;
 mod redirect;
 mod reload;
 mod replica_reads;
