@@ -15,6 +15,7 @@ mod status;
 mod tests;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
@@ -28,11 +29,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Topology;
+use crate::cluster::{Topology, Vitals};
 use crate::config::Live;
 use crate::metrics::Metrics;
 use crate::observe::Sights;
@@ -69,6 +71,9 @@ pub struct State {
     guard: Guard,
     history: RefCell<History>,
     policy: HeaderValue,
+    /// What the nodes say of themselves, by address. They are asked only while somebody looks.
+    vitals: RefCell<HashMap<Arc<str>, Vitals>>,
+    looked_at: Notify,
 }
 
 impl State {
@@ -87,7 +92,18 @@ impl State {
         let history = RefCell::new(History::new(metrics.overview(), topology.load_full()));
         let policy = HeaderValue::from_str(&page::policy())?;
         let guard = Guard::new(live);
-        Ok(Self { metrics, readiness, sights, topology, guard, history, policy })
+        let (vitals, looked_at) = (RefCell::default(), Notify::new());
+        Ok(Self { metrics, readiness, sights, topology, guard, history, policy, vitals, looked_at })
+    }
+
+    /// Returns when somebody looks at the status page, or has done so since this was last asked.
+    pub async fn is_looked_at(&self) {
+        self.looked_at.notified().await;
+    }
+
+    /// The nodes said this of themselves.
+    pub fn nodes_said(&self, vitals: HashMap<Arc<str>, Vitals>) {
+        self.vitals.replace(vitals);
     }
 
     /// Adds a point to what the status page draws, so many seconds after the last one.

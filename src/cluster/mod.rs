@@ -10,6 +10,7 @@ mod slot_set;
 mod software;
 mod tags;
 mod view;
+mod vitals;
 
 pub use address::Announced;
 pub use agree::merge_views;
@@ -19,6 +20,7 @@ pub use slot_set::SlotSet;
 pub use software::{Software, Version};
 pub use tags::Tags;
 pub use view::{Dialling, Preferred, Role, Seen, TopologyError, View};
+pub use vitals::{Vitals, open_slots};
 
 use std::sync::Arc;
 

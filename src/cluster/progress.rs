@@ -27,7 +27,13 @@ impl Progress {
 
     /// Whether this replica has everything that the primary had then.
     pub fn has_all_of(&self, primary: &Self) -> bool {
-        primary.is_primary && self.history == primary.history && self.offset >= primary.offset
+        self.behind(primary) == Some(0)
+    }
+
+    /// How many bytes of what the primary had then this replica lacks; `None` when they do not share a history.
+    pub fn behind(&self, primary: &Self) -> Option<u64> {
+        let is_shared = primary.is_primary && self.history == primary.history;
+        is_shared.then(|| primary.offset.saturating_sub(self.offset))
     }
 }
 
@@ -74,6 +80,7 @@ mod tests {
             let replica = replica(history, offset, "up").unwrap();
             assert_eq!(replica.has_all_of(&primary("h", 7)), has, "{history} {offset}");
         }
+        assert_eq!(replica("h", 2, "up").unwrap().behind(&primary("h", 7)), Some(5));
         let former = replica("h", 1, "up").unwrap();
         assert!(!replica("h", 8, "up").unwrap().has_all_of(&former), "it was no primary then");
     }

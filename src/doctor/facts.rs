@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::backend::connect::{ConnectError, Conversation, Credentials, Handshake};
-use crate::cluster::{Dialling, Preferred, Role, Seen, View};
+use crate::cluster::{Dialling, Preferred, Role, Seen, View, open_slots};
 use crate::config::Settings;
 use crate::resp::Value;
 
@@ -157,7 +157,7 @@ impl Node {
         let mut node = Self {
             address: address.to_owned(),
             view: View::from_replies(&nodes, &cluster, &dialling).ok(),
-            open_slots: open_slots(&text(&nodes)),
+            open_slots: open_slots(&text(&nodes)).map(str::to_owned).collect(),
             info: fields(&text(&info)),
             config: pairs(&config),
             users: lines(&users),
@@ -236,12 +236,6 @@ fn slowest(reply: &[u8]) -> Option<u64> {
     times.max().and_then(|micros| u64::try_from(micros).ok())
 }
 
-fn open_slots(nodes: &str) -> Vec<String> {
-    let own = nodes.lines().find(|line| line.contains("myself"));
-    let words = own.into_iter().flat_map(|line| line.split(' '));
-    words.filter(|word| word.starts_with('[')).map(str::to_owned).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -255,7 +249,5 @@ mod tests {
         let slow = b"*2\r\n*4\r\n:1\r\n:0\r\n:50\r\n*0\r\n*4\r\n:0\r\n:0\r\n:7\r\n*0\r\n";
         assert_eq!(slowest(slow), Some(50));
         assert_eq!(slowest(b"*0\r\n"), None);
-        let nodes = "a 1:1@2 master - 0 0 1 connected 5\nb 1:1@2 myself,master - 0 0 1 connected 0-3 [3->-a]\n";
-        assert_eq!(open_slots(nodes), ["[3->-a]"]);
     }
 }

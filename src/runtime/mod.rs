@@ -16,6 +16,7 @@ mod service;
 mod signals;
 mod succession;
 pub mod topology;
+mod vitals;
 mod worker;
 
 use std::io::{self, Write};
@@ -98,11 +99,11 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     let on_news = on_news(&gateway, &readiness, changed);
     let entry = Entry { settings: live.clone(), credentials: credentials() };
     spawn_local(lag::watch(entry.clone(), known, stop.clone()));
-    spawn_local(topology::run(entry, snapshot.clone(), wants, on_news, stop.clone()));
+    spawn_local(topology::run(entry.clone(), snapshot.clone(), wants, on_news, stop.clone()));
     spawn_local(announce(readiness.clone(), listener.address(), changes.clone()));
     spawn_local(service::keep_watchdog_calm(gateway.clone()));
 
-    let state = admin_state(&gateway, &readiness, snapshot, &leave)?;
+    let state = admin_state(&gateway, &readiness, snapshot, entry, &leave)?;
     let reloading = Reloading { again, gateway: gateway.clone(), certificates, readiness };
     let open = async {
         if let Some(predecessor) = predecessor {
@@ -146,17 +147,21 @@ fn admin_port(settings: &Settings, inherited: &mut Inherited) -> anyhow::Result<
         .with_context(|| format!("cannot listen on {address} (admin.address)"))
 }
 
-/// What the admin port shows; it remembers the last minutes until `leave`.
+/// What the admin port shows. Until `leave` it remembers the last minutes, and asks the nodes how they are while
+/// somebody looks.
 fn admin_state(
     gateway: &Gateway,
     readiness: &Arc<Readiness>,
     topology: Arc<ArcSwap<Topology>>,
+    entry: Entry,
     leave: &CancellationToken,
 ) -> anyhow::Result<Rc<admin::State>> {
     let (metrics, live) = (gateway.metrics.clone(), gateway.live.clone());
-    let sights = gateway.sights.clone();
-    let state = Rc::new(admin::State::new(metrics, readiness.clone(), sights, topology, live)?);
+    let (sights, readiness) = (gateway.sights.clone(), readiness.clone());
+    let state = admin::State::new(metrics, readiness, sights, topology.clone(), live)?;
+    let state = Rc::new(state);
     spawn_local(admin::remember(state.clone(), leave.clone()));
+    spawn_local(vitals::watch(entry, topology, state.clone(), leave.clone()));
     Ok(state)
 }
 

@@ -31,6 +31,27 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// Asks over the connection that is there, or else over a new one: nodes close idle connections.
+    ///
+    /// # Errors
+    /// The node cannot be dialled, or does not answer.
+    pub(super) async fn ask<const N: usize>(
+        &self,
+        address: &str,
+        kept: Option<Conversation>,
+        questions: [&[&str]; N],
+    ) -> Result<([Bytes; N], Conversation), ConnectError> {
+        if let Some(mut kept) = kept
+            && let Ok(answers) = kept.ask(questions).await
+        {
+            return Ok((answers, kept));
+        }
+        let mut fresh = Conversation::open(address, &self.handshake(), ANSWER_BYTES).await?;
+        Ok((fresh.ask(questions).await?, fresh))
+    }
+}
+
 /// What a node said, and the connection to ask it again.
 pub(super) struct Answer {
     pub(super) view: View,

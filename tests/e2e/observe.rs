@@ -66,6 +66,38 @@ fn the_hot_key_the_big_key_and_the_slow_request_are_found() {
 }
 
 #[test]
+fn the_status_page_shows_how_the_nodes_are() {
+    let gateway = Gateway::before(Cluster::shared()).start();
+    let mut seen = Value::Null;
+    wait_for("what all nodes say of themselves", || {
+        seen = status(&gateway);
+        let nodes = seen["topology"]["nodes"].as_array().unwrap();
+        nodes.len() == 6 && nodes.iter().all(|node| node["vitals"]["memory"].as_u64() > Some(0))
+    });
+    for node in seen["topology"]["nodes"].as_array().unwrap() {
+        // A primary is behind nobody, and a replica has a link to its primary.
+        assert!(node["vitals"]["behind"].is_u64(), "{node}");
+        assert_eq!(node["vitals"]["memory_limit"], 0, "{node}");
+    }
+    assert_eq!(seen["topology"]["moving"], serde_json::json!([]));
+}
+
+#[test]
+fn the_status_page_marks_slots_on_their_way() {
+    let cluster = Cluster::small();
+    let gateway = Gateway::before(&cluster).start();
+    let (from, to) = (cluster.node(0), cluster.node(1));
+    let id = to.client().call("CLUSTER MYID").text();
+    assert_eq!(from.client().call(&format!("CLUSTER SETSLOT 7 MIGRATING {id}")).text(), "OK");
+    let (first, second) = (cluster.addresses()[0].to_string(), cluster.addresses()[1].to_string());
+    let moving = serde_json::json!([[7, first, second]]);
+    wait_for("the slot that is moving", || status(&gateway)["topology"]["moving"] == moving);
+    assert_eq!(from.client().call("CLUSTER SETSLOT 7 STABLE").text(), "OK");
+    let none = serde_json::json!([]);
+    wait_for("the end of the move", || status(&gateway)["topology"]["moving"] == none);
+}
+
+#[test]
 fn only_administrators_see_what_others_ask() {
     let gateway = Gateway::before(Cluster::shared()).start();
     let mut client = gateway.client();
