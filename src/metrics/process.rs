@@ -115,8 +115,7 @@ const ROWS: &[Row] = &[
         name: "process_open_fds",
         help: "File descriptors that are open.",
         kind: Kind::Gauge,
-        // The descriptor that reads the folder is in it too.
-        read: |_| Some(fs::read_dir("/proc/self/fd").ok()?.count().saturating_sub(1) as f64),
+        read: |_| Some(open_files()? as f64),
     },
     Row {
         name: "process_max_fds",
@@ -152,6 +151,17 @@ impl Stat {
             virtual_bytes: field(23)?,
             resident_pages: field(24)?,
         })
+    }
+}
+
+/// How many file descriptors are open. Linux says so since 6.2; before that they are counted, which takes a
+/// microsecond for each.
+fn open_files() -> Option<u64> {
+    const FOLDER: &str = "/proc/self/fd";
+    match fs::metadata(FOLDER).ok()?.len() {
+        // The descriptor that reads the folder is in it too.
+        0 => Some((fs::read_dir(FOLDER).ok()?.count() as u64).saturating_sub(1)),
+        open => Some(open),
     }
 }
 
