@@ -328,7 +328,10 @@ impl Manual {
                     .and_then(|()| clap_mangen::generate_to(Cli::command(), &dir))
                     .with_context(|| format!("cannot write to {}", dir.display()))?;
             }
-            None => Man::new(Cli::command()).render(&mut std::io::stdout())?,
+            None => {
+                let command = Cli::command().disable_help_subcommand(true);
+                Man::new(command).render(&mut std::io::stdout())?;
+            }
         }
         Ok(())
     }

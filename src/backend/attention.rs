@@ -4,9 +4,11 @@
 //! becomes of it, is up to those who listen.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use bytes::Bytes;
 
+use super::Ticket;
 use super::clock::Micros;
 
 /// What to look for. It starts with nothing.
@@ -26,10 +28,16 @@ pub struct Noticed {
     pub request: Bytes,
     /// From the time it was first sent, holds and redirections included.
     pub total: Micros,
-    /// From the time it was sent to the node that answered; `None`: none did.
-    pub node: Option<Micros>,
+    /// The node that answered, and the time from when it was sent there; `None`: none did.
+    pub node: Option<(Rc<str>, Micros)>,
     /// Bytes of the reply.
     pub reply: usize,
+    /// Which request it is.
+    pub ticket: Ticket,
+    /// The reply is an error.
+    pub failed: bool,
+    /// When it came.
+    pub at: Micros,
 }
 
 impl Attention {

@@ -134,7 +134,7 @@ impl Driver {
                 self.pipeline.changed(None);
             } else if self.pipeline.is_streaming() {
                 let size = std::mem::take(&mut self.streamed) + reply.len();
-                let Answered { question, untracked, .. } = self.answered(size)?;
+                let Answered { question, untracked, .. } = self.answered(size, false)?;
                 question.asker.piece(question.ticket, reply, true);
                 self.mind(untracked);
             } else {
@@ -203,9 +203,11 @@ impl Driver {
         {
             self.pool.ask_primary(self.pipeline.refused()?);
         } else {
-            let Answered { question, sent, untracked, .. } = self.answered(reply.len())?;
+            let failed = reply.first() == Some(&b'-');
+            let answered = self.answered(reply.len(), failed)?;
+            let Answered { question, sent, untracked, .. } = answered;
             let elapsed = self.pool.clock().now().saturating_sub(sent) as u32;
-            self.pipeline.node().metrics.settled(reply.first() == Some(&b'-'), elapsed);
+            self.pipeline.node().metrics.settled(failed, elapsed);
             question.asker.settle(question.ticket, reply);
             self.mind(untracked);
         }
@@ -219,8 +221,8 @@ impl Driver {
         }
     }
 
-    /// The oldest request is answered, with so many bytes.
-    fn answered(&self, size: usize) -> Result<Answered, Ended> {
+    /// The oldest request is answered, with so many bytes, or with an error.
+    fn answered(&self, size: usize, failed: bool) -> Result<Answered, Ended> {
         let now = self.pool.clock().now();
         let mut answered = self.pipeline.settled(self.pool.attention(), now, size)?;
         if let Some(scout) = &mut answered.question.scout {
@@ -230,7 +232,10 @@ impl Driver {
         self.pool.metrics().node_settled(elapsed as u32);
         if let Some(request) = answered.wanted.take() {
             let total = now.saturating_sub(answered.question.born);
-            let noticed = Noticed { request, total, node: Some(elapsed), reply: size };
+            let node = Some((self.pipeline.node().address.clone(), elapsed));
+            let ticket = answered.question.ticket;
+            let at = now;
+            let noticed = Noticed { request, total, node, reply: size, ticket, failed, at };
             answered.question.asker.noticed(&noticed);
         }
         Ok(answered)

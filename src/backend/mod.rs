@@ -138,6 +138,35 @@ pub struct Ticket {
     pub place: u32,
     /// Part of a split request, from 0.
     pub part: u32,
+    /// What becomes of it is told in any case.
+    #[cfg(feature = "traces")]
+    pub traced: bool,
+}
+
+impl Ticket {
+    /// Of the whole request at this place, or of a part of it.
+    pub const fn new(place: u32, part: u32) -> Self {
+        Self {
+            place,
+            part,
+            #[cfg(feature = "traces")]
+            traced: false,
+        }
+    }
+
+    /// The same, so that the asker is told of the answer whether or not it is looked for.
+    #[cfg(feature = "traces")]
+    #[must_use]
+    pub const fn traced(self) -> Self {
+        Self { traced: true, ..self }
+    }
+
+    const fn is_traced(self) -> bool {
+        #[cfg(feature = "traces")]
+        return self.traced;
+        #[cfg(not(feature = "traces"))]
+        false
+    }
 }
 
 /// Who sent a request and gets its reply. Called in the turn of a pipeline, so it must not send.
@@ -212,7 +241,15 @@ impl Errand {
         let total = now.saturating_sub(self.question.born);
         if attention.wants(total, self.bytes.len()) {
             let request = self.bytes.clone();
-            self.question.asker.noticed(&Noticed { request, total, node: None, reply });
+            self.question.asker.noticed(&Noticed {
+                request,
+                total,
+                node: None,
+                reply,
+                ticket: self.question.ticket,
+                failed: true,
+                at: now,
+            });
         }
     }
 

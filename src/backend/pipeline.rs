@@ -317,7 +317,7 @@ impl Pipeline {
         let (sent, size) = (pending.sent, reply.max(pending.length as usize));
         let untracked =
             pending.lead == Lead::Asking && pending.question.terms.own == Some(Caching::Yes);
-        if attention.wants(total, size) {
+        if attention.wants(total, size) | pending.question.ticket.is_traced() {
             let Errand { question, bytes } = state.take(pending);
             return Ok(Answered { question, sent, wanted: Some(bytes), untracked });
         }

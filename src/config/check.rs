@@ -153,6 +153,7 @@ pub(super) const CHECKS: &[Check] = &[
             above(s, inline_bytes, ("limits.request_bytes", request_bytes))
         },
     },
+    Check { keys: &["traces.endpoint"], wrong: |s| untraceable(&s.traces.endpoint) },
     Check {
         keys: &["routing.stage_prefix"],
         wrong: |s| {
@@ -178,6 +179,22 @@ fn protected(address: SocketAddr, auth: &Auth) -> Option<String> {
     (!loopback && !closed && !auth.allow_open).then(|| {
         "is open to other machines without a password: set `auth.password`, `auth.password_file` or \
          `auth.users_file`, or allow it with `auth.allow_open = true`"
+            .to_owned()
+    })
+}
+
+fn untraceable(endpoint: &str) -> Option<String> {
+    if endpoint.is_empty() {
+        return None;
+    }
+    if !cfg!(feature = "traces") {
+        return Some("needs a program that is built with `--features traces`".to_owned());
+    }
+    let sound = endpoint.parse::<hyper::Uri>().is_ok_and(|uri| {
+        uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty())
+    });
+    (!sound).then(|| {
+        "must be a URL such as \"http://127.0.0.1:4318/v1/traces\": TLS is up to a collector on this machine"
             .to_owned()
     })
 }

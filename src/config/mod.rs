@@ -327,6 +327,20 @@ settings! {
         slow_length: usize = 128, Count(1..=100_000);
     }
 
+    /// Traces by OpenTelemetry, in a program that is built with `--features traces`: a span for the request of a client
+    /// and one for each part that a node did. No key and no value is in them.
+    traces: Traces {
+        /// Where a collector takes them, by OTLP over plain HTTP (JSON), such as "http://127.0.0.1:4318/v1/traces";
+        /// empty means that nothing is traced.
+        endpoint: String = String::new(), Text, restart;
+        /// Share of the requests that are traced.
+        ratio: f64 = 0.001, Share;
+        /// Whether requests that take longer than `observe.slow_time` are traced in any case.
+        slow: bool = true, Truth;
+        /// The name of this service in the traces.
+        service: String = "slotway".to_owned(), Text;
+    }
+
     /// What is logged, and how. Log lines go to standard error.
     log: Log {
         /// One level for all, or levels by room. Logins and the commands of administrators are logged as `audit` at

@@ -3,9 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
-use prometheus::{
-    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::Metrics;
 
@@ -89,11 +87,7 @@ impl Control {
                     "Records of the audit log that were not written, because there were too many.",
                 )?,
             )?,
-            certificates: gauges(
-                "slotway_certificate_expiry_timestamp_seconds",
-                "When the certificates of a file expire, in seconds since 1970, by the setting that names it.",
-                "setting",
-            )?,
+            certificates: certificates(registry)?,
             observed: Observed::register(registry)?,
         })
     }
@@ -112,6 +106,8 @@ struct Observed {
     slow_logged: IntCounter,
     hottest_key: Gauge,
     largest_key: IntGauge,
+    #[cfg(feature = "traces")]
+    spans: IntCounterVec,
 }
 
 impl Observed {
@@ -128,12 +124,27 @@ impl Observed {
             "slotway_largest_key_bytes",
             "Bytes of the largest request or reply of a key within the last hour or so.",
         )?;
+        #[cfg(feature = "traces")]
+        let spans = Opts::new(
+            "slotway_spans_total",
+            "Spans of traces, by result: sent to the collector, or left out.",
+        );
         Ok(Self {
+            #[cfg(feature = "traces")]
+            spans: add(registry, IntCounterVec::new(spans, &["result"])?)?,
             slow_logged: add(registry, slow_logged)?,
             hottest_key: add(registry, hottest_key)?,
             largest_key: add(registry, largest_key)?,
         })
     }
+}
+
+fn certificates(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let about = Opts::new(
+        "slotway_certificate_expiry_timestamp_seconds",
+        "When the certificates of a file expire, in seconds since 1970, by the setting that names it.",
+    );
+    add(registry, IntGaugeVec::new(about, &["setting"])?)
 }
 
 impl Metrics {
@@ -185,6 +196,18 @@ impl Metrics {
     /// The gateway is about to leave, or not.
     pub fn draining(&self, draining: bool) {
         self.control.draining.set(i64::from(draining));
+    }
+
+    /// The collector has taken so many spans.
+    #[cfg(feature = "traces")]
+    pub fn spans_sent(&self, count: usize) {
+        self.control.observed.spans.with_label_values(&["sent"]).inc_by(count as u64);
+    }
+
+    /// So many spans reach no collector. Any thread may say so.
+    #[cfg(feature = "traces")]
+    pub fn spans_left_out(&self, count: usize) {
+        self.control.observed.spans.with_label_values(&["left_out"]).inc_by(count as u64);
     }
 
     /// A request is entered into the slow log. Any thread may say so.

@@ -15,6 +15,8 @@ mod sights;
 mod slow_log;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "traces")]
+pub mod traces;
 
 pub use big_keys::BigKey;
 pub use hot_keys::HotKey;

@@ -16,6 +16,8 @@ mod service;
 mod signals;
 mod succession;
 pub mod topology;
+#[cfg(feature = "traces")]
+mod traces;
 mod vitals;
 mod worker;
 
@@ -103,6 +105,7 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     spawn_local(announce(readiness.clone(), listener.address(), changes.clone()));
     spawn_local(service::keep_watchdog_calm(gateway.clone()));
 
+    let last_words = last_words(gateway.clone(), &stop);
     let state = admin_state(&gateway, &readiness, snapshot, entry, &leave)?;
     let reloading = Reloading { again, gateway: gateway.clone(), certificates, readiness };
     let open = async {
@@ -129,10 +132,23 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     drain(&workers, &mut signals, &reloading).await;
     stop.cancel();
     leave.cancel();
-    tokio::time::sleep(AFTERWORD).await;
-    gateway.audit.finish();
-    tracing::info!("stopped");
+    last_words.await;
     Ok(())
+}
+
+/// What is said to the very end: starts what sends traces away, and returns how to end, for when all else has.
+fn last_words(gateway: Arc<Gateway>, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
+    #[cfg(feature = "traces")]
+    let exporting = traces::start(&gateway, stop);
+    #[cfg(not(feature = "traces"))]
+    let _ = stop;
+    async move {
+        tokio::time::sleep(AFTERWORD).await;
+        #[cfg(feature = "traces")]
+        traces::finish(exporting).await;
+        gateway.audit.finish();
+        tracing::info!("stopped");
+    }
 }
 
 fn metrics(settings: &Settings) -> anyhow::Result<Arc<Metrics>> {

@@ -42,7 +42,8 @@ pub(super) async fn watch(
             }
             let addresses: Vec<Arc<str>> =
                 topology.load().nodes().map(|node| node.address.clone()).collect();
-            let pause = PAUSE.max(PAUSE_FOR_EACH * u32::try_from(addresses.len()).unwrap_or(u32::MAX));
+            let pause =
+                PAUSE.max(PAUSE_FOR_EACH * u32::try_from(addresses.len()).unwrap_or(u32::MAX));
             let said = ask_all(&entry, addresses, &mut lines).await;
             page.nodes_said(said);
             sleep(pause).await;

@@ -152,6 +152,12 @@ impl Client {
         }
     }
 
+    /// The name of its latest request; empty when that was none.
+    #[cfg(feature = "traces")]
+    pub(super) fn command(&self) -> &'static str {
+        self.command.get()
+    }
+
     /// Whether its latest request was one of the CLIENT family.
     pub(super) fn is_about_itself(&self) -> bool {
         self.command.get().starts_with("CLIENT")

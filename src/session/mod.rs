@@ -33,6 +33,7 @@ mod scrutiny;
 mod serve;
 mod socket;
 mod steps;
+mod traces;
 mod tracking;
 mod transaction;
 mod tuning;

@@ -13,6 +13,7 @@ use crate::cluster::Slot;
 use crate::merge::Merge;
 use crate::metrics::{Family, Outcome};
 
+use super::traces::Traced;
 use super::tracking::Notice;
 use exit::outcome;
 
@@ -76,6 +77,8 @@ pub(super) struct Places {
     streamed: usize,
     /// Slots of requests under way with several keys, with their places.
     delicate: Vec<(u32, Slot)>,
+    /// Requests under way that are traced.
+    pub(super) traced: Traced,
     /// Word of changed keys, by the places behind which it leaves, in their order.
     notices: VecDeque<(u32, Notice)>,
     /// Buffers to be used again.
@@ -95,6 +98,7 @@ impl Places {
             streaming: false,
             streamed: 0,
             delicate: Vec::new(),
+            traced: Traced::default(),
             notices: VecDeque::new(),
             spares: Vec::new(),
         }
@@ -157,6 +161,7 @@ impl Places {
     /// No reply will be sent. The requests are still under way.
     pub(super) fn discard(&mut self) {
         self.ring.clear();
+        self.traced = Traced::default();
         self.waiting_bytes = 0;
         (self.unsettled, self.spares) = (0, Vec::new());
     }
@@ -183,7 +188,7 @@ impl Places {
         });
         self.unsettled += 1;
         self.unsettled_bytes += size;
-        Ticket { place, part: 0 }
+        Ticket::new(place, 0)
     }
 
     /// A reply that is there already waits for its turn.
@@ -254,6 +259,7 @@ impl Places {
         // An error is never streamed.
         let outcome = if streamed { Outcome::Ok } else { outcome(reply) };
         exit.metrics.request_settled(place.family, outcome, elapsed);
+        self.traced.settled(self.first.wrapping_add(index as u32), outcome, exit.now);
         let (muted, size) = (place.muted, place.size as usize);
         let gathered = std::mem::take(&mut place.gathered);
         self.waiting_bytes = self.waiting_bytes.saturating_sub(gathered);

@@ -28,6 +28,7 @@ use super::outgoing::Outgoing;
 use super::patience::{Bounds, Patience};
 use super::places::{About, Content, Exit, Places, Rewrite};
 use super::socket::Writer;
+use super::traces::Trail;
 use super::tracking::Teller;
 use super::watch::Watch;
 use super::worker::Worker;
@@ -199,10 +200,19 @@ impl Replies {
     }
 
     fn place(&self, content: Content, about: About) -> Ticket {
-        let mut state = self.state.borrow_mut();
-        let ticket = state.places.push(content, about, self.clock.now());
+        let (mut state, now) = (self.state.borrow_mut(), self.clock.now());
+        let ticket = state.places.push(content, about, now);
+        let trail = self.watch.tracing.begin(&self.client, now);
+        let ticket = trail.mark(ticket);
+        state.places.traced.add(ticket, trail);
         self.recount(&mut state);
         ticket
+    }
+
+    /// The latest request that has a place, and whether it is traced.
+    pub(super) fn latest(&self) -> (Trail, Ticket) {
+        let places = &self.state.borrow().places;
+        (places.traced.latest(), Ticket::new(places.last().unwrap_or_default(), 0))
     }
 
     /// The request has several keys in this slot. Should the slot be migrating, a node may ask to send it again

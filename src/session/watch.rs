@@ -9,6 +9,8 @@ use crate::metrics::WorkerMetrics;
 use crate::observe::{Aim, Lens, Look};
 
 use super::client::Client;
+use super::traces::{Tracing, Trail};
+use super::worker::Gateway;
 
 /// How often counts fade, and what was seen is shown.
 const TURN: Duration = Duration::from_secs(1);
@@ -17,30 +19,38 @@ const TURN: Duration = Duration::from_secs(1);
 pub(super) struct Watch {
     pool: Rc<Pool>,
     lens: RefCell<Lens>,
+    pub(super) tracing: Tracing,
 }
 
 impl Watch {
-    pub(super) fn new(pool: Rc<Pool>, lens: Lens) -> Rc<Self> {
-        let watch = Self { pool, lens: RefCell::new(lens) };
+    pub(super) fn new(pool: Rc<Pool>, lens: Lens, gateway: &Gateway) -> Rc<Self> {
+        let (lens, tracing) = (RefCell::new(lens), Tracing::new(gateway));
+        let watch = Self { pool, lens, tracing };
         watch.aim(true);
         Rc::new(watch)
     }
 
     /// A request of the client was answered that the pool's attention was drawn to.
-    pub(super) fn noticed(&self, client: &Client, noticed: &Noticed) {
-        let Noticed { ref request, total, node, reply } = *noticed;
+    pub(super) fn noticed(&self, client: &Client, noticed: &Noticed, trail: &Trail) {
+        let Noticed { request, total, node, reply, .. } = noticed;
         let sample = self.pool.attention().is_sample_due();
-        let look = Look { request, total, node, reply, sample };
+        let node = node.as_ref().map(|(_, took)| *took);
+        let look = Look { request, total: *total, node, reply: *reply, sample };
         self.lens.borrow_mut().look(&look, || client.who());
         self.aim(sample);
+        self.tracing.noticed(client, noticed, trail);
     }
 
-    /// The same for one that no single node answered: it began then, and has a reply of so many bytes.
-    pub(super) fn performed(&self, client: &Client, request: &[u8], began: Micros, reply: usize) {
-        let total = self.pool.clock().now().saturating_sub(began);
-        if self.pool.attention().wants(total, request.len().max(reply)) {
+    /// The same for one that no single node answered: it began then, and has this reply.
+    pub(super) fn performed(&self, client: &Client, request: &[u8], began: Micros, reply: &[u8]) {
+        let at = self.pool.clock().now();
+        let total = at.saturating_sub(began);
+        if self.pool.attention().wants(total, request.len().max(reply.len())) {
             let request = bytes::Bytes::copy_from_slice(request);
-            self.noticed(client, &Noticed { request, total, node: None, reply });
+            let (trail, ticket) = client.replies.latest();
+            let (reply, failed) = (reply.len(), reply.first() == Some(&b'-'));
+            let noticed = Noticed { request, total, node: None, reply, ticket, failed, at };
+            self.noticed(client, &noticed, &trail);
         }
     }
 
@@ -64,6 +74,7 @@ impl Watch {
             self.lens.borrow_mut().turn(Duration::from_micros(now.saturating_sub(since)));
             // Samples may have been turned on or off.
             self.aim(true);
+            self.tracing.aim();
             since = now;
             metrics.leases(self.pool.leases());
         }

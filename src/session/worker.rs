@@ -68,6 +68,9 @@ pub struct Gateway {
     pub audit: Audit,
     /// What its workers saw: hot keys, big keys, slow requests.
     pub sights: Arc<Sights>,
+    /// Where spans of traced requests go.
+    #[cfg(feature = "traces")]
+    pub traces: Arc<crate::observe::traces::Traces>,
     pub(super) access: Access,
     pub(super) rates: Rates,
     pub(super) colleagues: Colleagues,
@@ -106,6 +109,8 @@ impl Gateway {
             live,
             audit: Audit::start(metrics.clone())?,
             sights,
+            #[cfg(feature = "traces")]
+            traces: Arc::new(crate::observe::traces::Traces::new(metrics.clone())),
             metrics,
             credentials,
             run_id,
@@ -263,11 +268,12 @@ impl Worker {
             gateway.known.current(),
             gateway.metrics.clone(),
         );
+        let watch = Watch::new(pool.clone(), lens, &gateway);
         Rc::new(Self {
             gateway,
             memory,
             queue: Queue::new(pool.clone()),
-            watch: Watch::new(pool.clone(), lens),
+            watch,
             pool,
             metrics,
             clock,

@@ -22,7 +22,8 @@ pub struct Expiry {
 /// The setting whose file is of no use, and why.
 pub fn expiries(listen: &Listen, cluster: &Cluster) -> Result<Vec<Expiry>, TlsError> {
     let serves = !listen.tls_certificate_file.is_empty();
-    let (first, last): (fn(i64, i64) -> i64, fn(i64, i64) -> i64) = (i64::min, i64::max);
+    type Counts = fn(i64, i64) -> i64;
+    let (first, last): (Counts, Counts) = (i64::min, i64::max);
     let files = [
         (serves, "listen.tls_certificate_file", &listen.tls_certificate_file, first),
         (serves, "listen.tls_client_ca_file", &listen.tls_client_ca_file, last),
@@ -71,13 +72,19 @@ mod tests {
 
     #[test]
     fn a_chain_ends_with_its_first_certificate_and_authorities_with_their_last() {
-        let ((_chain, chain), (_authorities, authorities)) = (file(&[2040, 2031]), file(&[2031, 2040]));
+        let ((_chain, chain), (_authorities, authorities)) =
+            (file(&[2040, 2031]), file(&[2031, 2040]));
         let listen = Listen {
             tls_certificate_file: chain.clone(),
             tls_client_ca_file: authorities.clone(),
             ..Listen::default()
         };
-        let cluster = Cluster { tls: true, tls_ca_file: authorities, tls_certificate_file: chain, ..Cluster::default() };
+        let cluster = Cluster {
+            tls: true,
+            tls_ca_file: authorities,
+            tls_certificate_file: chain,
+            ..Cluster::default()
+        };
         let expected = [
             ("listen.tls_certificate_file", 2031),
             ("listen.tls_client_ca_file", 2040),

@@ -23,7 +23,8 @@ fn the_status_page_is_looked_at_during_a_failover() {
     let mut cluster = Cluster::quick_failover();
     let gateway = Gateway::before(&cluster).workers(2).start();
     let mut client = gateway.client();
-    let lines: Vec<String> = (0..2_000).map(|number| format!("SET page:{number} {number}")).collect();
+    let lines: Vec<String> =
+        (0..2_000).map(|number| format!("SET page:{number} {number}")).collect();
     client.pipeline(&lines);
     let mut command = Command::new("node");
     command.arg(packages::node().join("status_page.mjs"));

@@ -56,6 +56,8 @@ mod scan;
 mod scripts;
 mod tls;
 mod tools;
+#[cfg(feature = "traces")]
+mod traces;
 mod tracking;
 mod tracking_moves;
 mod transaction;

@@ -174,7 +174,8 @@ impl Place {
     fn serves(&self, line: &str) {
         let admin = local(free_port());
         let errors = self.folder.join("errors");
-        let line = format!("cd {}; exec ./{} --admin {admin}", self.folder.display(), self.here(line));
+        let line =
+            format!("cd {}; exec ./{} --admin {admin}", self.folder.display(), self.here(line));
         let arguments: [OsString; 2] = ["-c".into(), line.as_str().into()];
         let (mut process, output) = Process::start("sh", &arguments, &errors);
         let mut first = String::new();
@@ -188,10 +189,15 @@ impl Place {
     /// Types what stands behind the prompt, and compares what comes.
     fn answers(&self, line: &str, session: &[String]) {
         let prompt = "127.0.0.1:6379> ";
-        let typed: String =
-            session.iter().filter_map(|line| Some(format!("{}\n", line.strip_prefix(prompt)?))).collect();
-        let expected: String =
-            session.iter().filter(|line| !line.starts_with(prompt)).map(|line| format!("{line}\n")).collect();
+        let typed: String = session
+            .iter()
+            .filter_map(|line| Some(format!("{}\n", line.strip_prefix(prompt)?)))
+            .collect();
+        let expected: String = session
+            .iter()
+            .filter(|line| !line.starts_with(prompt))
+            .map(|line| format!("{line}\n"))
+            .collect();
         assert!(!typed.is_empty() && !expected.is_empty(), "{session:?}");
         let mut cli = self
             .shell(&format!("{} --no-raw", self.here(line)))

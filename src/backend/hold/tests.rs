@@ -44,7 +44,7 @@ impl Bench {
     /// The same, for a client of that number, and named by another number.
     fn add_of(&mut self, client: usize, (slot, place): (u16, u32), born: Micros, cause: Cause) {
         let terms = Terms::new(Slot::new(slot), Protocol::Resp2);
-        let ticket = Ticket { place, part: 0 };
+        let ticket = Ticket::new(place, 0);
         let question = Question::new(&self.clients[client], ticket, terms, born);
         let errand = Errand { question, bytes: Bytes::from_static(b"0123456789") };
         self.hold.add(Held { errand, cause, since: 0, until: FOREVER }, 0);

@@ -22,7 +22,7 @@ struct State {
     waker: Option<Waker>,
 }
 
-const TICKET: Ticket = Ticket { place: 0, part: 0 };
+const TICKET: Ticket = Ticket::new(0, 0);
 
 impl Asked {
     /// Sends a request to the owner of its slot.

@@ -43,6 +43,6 @@ impl Replies {
         whole: impl FnOnce() -> Merge,
     ) -> Option<impl Iterator<Item = Ticket>> {
         let parts = self.state.borrow_mut().places.divide(ticket, whole)?;
-        Some(parts.map(move |part| Ticket { place: ticket.place, part }))
+        Some(parts.map(move |part| Ticket { part, ..ticket }))
     }
 }

@@ -48,7 +48,8 @@ impl Asker for Replies {
 
     fn noticed(&self, noticed: &Noticed) {
         if let Some(client) = self.client.get().and_then(Weak::upgrade) {
-            self.watch.noticed(&client, noticed);
+            let trail = self.state.borrow().places.traced.trail(noticed.ticket);
+            self.watch.noticed(&client, noticed, &trail);
         }
     }
 

@@ -134,7 +134,7 @@ impl Scripts {
 
     /// Sends the script to the owner of the slot.
     fn send(&self, pool: &Rc<Pool>, body: &Bytes, way: Way<'_>) {
-        let ticket = Ticket { place: 0, part: 0 };
+        let ticket = Ticket::new(0, 0);
         let own: Rc<dyn Asker>;
         let asker = match way.own.and_then(|_| way.asker.lines()) {
             Some(lines) => {
@@ -151,7 +151,7 @@ impl Scripts {
         let terms = Terms { repeatable: true, ..Terms::new(None, Protocol::Resp2) };
         let mut request = Vec::new();
         write_load(body, &mut request);
-        let ticket = Ticket { place: 0, part: 0 };
+        let ticket = Ticket::new(0, 0);
         pool.send_to(address, terms, (&self.nobody, ticket), request.into());
     }
 }

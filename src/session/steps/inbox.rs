@@ -7,8 +7,9 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::backend::{Asker, Ticket};
+use crate::backend::{Asker, Noticed, Ticket};
 
+use super::super::traces::Trail;
 use super::account::Share;
 
 /// What a step gets whose keys stand on both sides of a migration, when it can be split by key.
@@ -17,6 +18,8 @@ pub(super) const TRY_AGAIN: &[u8] = b"-TRYAGAIN Multiple keys request during reh
 /// Replies in the order of their requests; a ticket's place is the request's number.
 pub(in crate::session) struct Inbox {
     state: RefCell<State>,
+    /// Leads to the request whose steps these are.
+    trail: Trail,
 }
 
 struct State {
@@ -43,7 +46,14 @@ impl Inbox {
                 overflowed: false,
                 waker: None,
             }),
+            trail: Trail::default(),
         }
+    }
+
+    /// Each step belongs to this request.
+    pub(super) fn traced(mut self, trail: &Trail) -> Self {
+        self.trail = trail.clone();
+        self
     }
 
     /// What comes counts as this request's.
@@ -119,4 +129,8 @@ impl Asker for Inbox {
     }
 
     fn disturbed(&self) {}
+
+    fn noticed(&self, noticed: &Noticed) {
+        self.trail.noticed(noticed);
+    }
 }

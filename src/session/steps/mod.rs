@@ -83,7 +83,7 @@ pub(super) fn begin(
         let reply = perform(&steps, &call).await.unwrap_or_else(|stop| steps.tell(stop));
         // Who waits on purpose is not slow.
         if !call.spec().blocking {
-            steps.worker.watch.performed(&client, call.frame(), began, reply.len());
+            steps.worker.watch.performed(&client, call.frame(), began, &reply);
         }
         reply
     });
@@ -319,10 +319,13 @@ impl Steps {
     /// The replies are too large together.
     async fn ask_all(&self, steps: Vec<Step>) -> Result<Vec<Vec<u8>>, Stop> {
         let most = self.worker.gateway.settings().routing.gathered_bytes;
-        let inbox = Rc::new(Inbox::new(steps.len(), most).counted(&self.share));
+        let trail = self.client.as_ref().map(|client| client.replies.latest().0);
+        let trail = trail.unwrap_or_default();
+        let inbox = Inbox::new(steps.len(), most).counted(&self.share).traced(&trail);
+        let inbox = Rc::new(inbox);
         let asker: Rc<dyn Asker> = inbox.clone();
         for (Step { terms, node, request }, place) in steps.into_iter().zip(0..) {
-            let (ticket, bytes) = (Ticket { place, part: 0 }, Bytes::from(request));
+            let (ticket, bytes) = (trail.mark(Ticket::new(place, 0)), Bytes::from(request));
             match node {
                 Some(node) => self.worker.pool.send_to(&node, terms, (&asker, ticket), bytes),
                 None => self.worker.pool.send_bytes(terms, &asker, ticket, bytes),
@@ -334,7 +337,7 @@ impl Steps {
     /// Takes a step of which nobody needs to know how it ends.
     fn let_go(&self, step: Step) {
         let nobody: Rc<dyn Asker> = Rc::new(Inbox::new(1, 0));
-        let ticket = Ticket { place: 0, part: 0 };
+        let ticket = Ticket::new(0, 0);
         self.worker.pool.send_bytes(step.terms, &nobody, ticket, step.request.into());
     }
 

@@ -280,7 +280,7 @@ impl Execution<'_> {
         for ((block, bytes, repeatable), place) in blocks.into_iter().zip(0..) {
             let mut terms = block.terms(self.protocol);
             terms.repeatable = repeatable;
-            let ticket = Ticket { place, part: 0 };
+            let ticket = Ticket::new(place, 0);
             self.worker.pool.send_bytes(terms, &asker, ticket, bytes);
         }
         inbox.replies().await.ok_or(Stop::TooLarge)
