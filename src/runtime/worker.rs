@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_local;
@@ -175,10 +176,8 @@ impl Start {
         let session = Session::new(worker.clone(), socket);
         // A client that is gone already needs no session.
         if let Ok(session) = session {
-            spawn_local(async move {
-                session.await;
-                drop(present);
-            });
+            // An `async` block would hold the session twice: as it was captured, and as it is awaited.
+            spawn_local(session.map(move |()| drop(present)));
         }
     }
 }

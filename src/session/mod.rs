@@ -70,6 +70,8 @@ const ROUNDS: usize = 16;
 const OWN_BUFFER: usize = 32 << 10;
 /// Most bytes that one read of a large request asks for.
 const LARGE_READ: usize = 1 << 20;
+/// By how much a large request may grow in one step, in what is there of it: each step moves all that is there.
+const GROWTH: usize = 4;
 
 /// The task that serves one client.
 pub struct Session {
@@ -227,7 +229,7 @@ impl Session {
     /// Reads more of a large request to where it will be sent from.
     fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // Grown by what has arrived, never by what is announced.
-        let most = self.input.len().min(LARGE_READ);
+        let most = (self.input.len() * GROWTH).min(LARGE_READ);
         self.input.reserve(self.parser.missing().clamp(LARGE, most));
         match ready!(poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.input)) {
             Ok(count) if self.was_read(Ok(()), count) => self.serve_input(),

@@ -242,7 +242,9 @@ impl Places {
     /// Gives back memory that an idle session does not need.
     pub(super) fn shrink(&mut self) {
         if self.ring.is_empty() {
-            self.ring.shrink_to(4);
+            self.ring = VecDeque::new();
+            self.delicate = Vec::new();
+            self.notices = VecDeque::new();
             self.spares = Vec::new();
         }
     }
