@@ -133,6 +133,10 @@ impl Session {
             return self.listen(cx);
         }
         ready!(self.conversation.poll_flush(cx));
+        if self.conversation.has_ended() {
+            // Writing has just told. With all replies here, nothing else would wake the session again.
+            return Poll::Ready(Turn::End);
+        }
         self.conversation.send_divided();
         self.conversation.mend_scripts();
         if self.closing {

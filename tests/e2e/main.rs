@@ -20,6 +20,7 @@ mod broadcast;
 mod connect;
 mod corpus;
 mod coverage;
+mod crowd;
 mod differential;
 mod doctor;
 mod drain;

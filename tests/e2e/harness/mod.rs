@@ -20,7 +20,7 @@ mod wire;
 pub(crate) use authority::{Authority, Identity, text};
 pub(crate) use cluster::{Cluster, Shape};
 pub(crate) use fake::{Act, FakeCluster};
-pub(crate) use gateway::Gateway;
+pub(crate) use gateway::{Builder, Gateway};
 pub(crate) use process::Process;
 pub(crate) use relay::Relay;
 pub(crate) use server::{Make, Server};
@@ -31,7 +31,7 @@ pub(crate) use wire::{Client, Reply, request, request_line};
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::{fs, process as os, thread};
 
@@ -49,6 +49,15 @@ pub(crate) fn wait_within(bound: Duration, what: &str, mut condition: impl FnMut
     while !condition() {
         assert!(Instant::now() < deadline, "waited {bound:?} in vain for {what}");
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Sets the flag when it is dropped, so that threads that look at it end also when their test fails.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
