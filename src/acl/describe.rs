@@ -6,7 +6,8 @@ use bitflags::Flags;
 
 use super::bitmap::Bitmap;
 use super::error::Wording;
-use super::selector::{KeyPattern, Selector};
+use super::patterns::Rule;
+use super::selector::Selector;
 
 /// A set of rules as `ACL GETUSER` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,11 +62,11 @@ impl Selector {
     fn words(&self, wording: Wording, commands: &Commands) -> Words {
         let keys = match self.all_keys {
             true => vec![b"~*".to_vec()],
-            false => self.keys.iter().map(KeyPattern::text).collect(),
+            false => self.keys.as_given().into_iter().map(key_rule).collect(),
         };
         let channels = match self.all_channels {
             true => vec![b"&*".to_vec()],
-            false => self.channels.iter().map(|one| [b"&", one.text()].concat()).collect(),
+            false => self.channels.as_given().into_iter().map(channel_rule).collect(),
         };
         let base = if self.allowed.has_future() { "+@all" } else { "-@all" };
         let rules = match wording {
@@ -91,15 +92,17 @@ fn quoted(word: Vec<u8>) -> Vec<u8> {
     text
 }
 
-impl KeyPattern {
-    fn text(&self) -> Vec<u8> {
-        let sign: &[u8] = match (self.need.contains(Need::READ), self.need.contains(Need::WRITE)) {
-            (true, true) => b"~",
-            (true, false) => b"%R~",
-            (false, _) => b"%W~",
-        };
-        [sign, self.pattern.text()].concat()
-    }
+fn key_rule(rule: &Rule) -> Vec<u8> {
+    let sign: &[u8] = match (rule.need.contains(Need::READ), rule.need.contains(Need::WRITE)) {
+        (true, true) => b"~",
+        (true, false) => b"%R~",
+        (false, _) => b"%W~",
+    };
+    [sign, rule.pattern.text()].concat()
+}
+
+fn channel_rule(rule: &Rule) -> Vec<u8> {
+    [b"&", rule.pattern.text()].concat()
 }
 
 /// The search of a 7.0 server for a short description of what is allowed. From all or from nothing it goes on

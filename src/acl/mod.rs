@@ -19,6 +19,7 @@ mod file;
 pub mod glob;
 mod password;
 mod pattern;
+mod patterns;
 mod selector;
 mod user;
 mod users;

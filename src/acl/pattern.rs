@@ -6,6 +6,8 @@ use super::glob::{self, Case};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Pattern {
     text: Vec<u8>,
+    /// So many bytes stand for themselves before anything that has a meaning.
+    plain: usize,
     shape: Shape,
 }
 
@@ -13,21 +15,27 @@ pub(super) struct Pattern {
 enum Shape {
     /// Nothing in it has a meaning.
     Exact,
-    /// So many plain bytes, then stars.
-    Prefix(usize),
+    /// Plain bytes, then stars.
+    Prefix,
     /// Anything else.
     Glob,
 }
 
 impl Pattern {
     pub(super) fn new(text: &[u8]) -> Self {
-        let plain = text.iter().position(|byte| matches!(byte, b'*' | b'?' | b'[' | b'\\'));
-        let shape = match plain.map(|plain| (plain, text.get(plain..).unwrap_or_default())) {
-            None => Shape::Exact,
-            Some((plain, stars)) if stars.iter().all(|byte| *byte == b'*') => Shape::Prefix(plain),
-            Some(_) => Shape::Glob,
+        let meaning = |byte: &u8| matches!(byte, b'*' | b'?' | b'[' | b'\\');
+        let plain = text.iter().position(meaning).unwrap_or(text.len());
+        let shape = match text.get(plain..).unwrap_or_default() {
+            [] => Shape::Exact,
+            stars if stars.iter().all(|byte| *byte == b'*') => Shape::Prefix,
+            _ => Shape::Glob,
         };
-        Self { text: text.to_vec(), shape }
+        Self { text: text.to_vec(), plain, shape }
+    }
+
+    /// What every name that it matches begins with.
+    pub(super) fn head(&self) -> &[u8] {
+        self.text.get(..self.plain).unwrap_or_default()
     }
 
     pub(super) fn text(&self) -> &[u8] {
@@ -39,10 +47,8 @@ impl Pattern {
         match self.shape {
             Shape::Exact => self.text == name,
             // As with the servers, a star alone does not match an empty name.
-            Shape::Prefix(0) => !name.is_empty(),
-            Shape::Prefix(plain) => {
-                self.text.get(..plain).is_some_and(|prefix| name.starts_with(prefix))
-            }
+            Shape::Prefix if self.plain == 0 => !name.is_empty(),
+            Shape::Prefix => name.starts_with(self.head()),
             Shape::Glob => glob::matches(&self.text, name, Case::Matters),
         }
     }
@@ -69,14 +75,15 @@ mod tests {
     #[test]
     fn usual_patterns_need_no_glob() {
         let shapes = [
-            ("app:1", Shape::Exact),
-            ("app:*", Shape::Prefix(4)),
-            ("*", Shape::Prefix(0)),
-            ("*:app", Shape::Glob),
-            ("a?*", Shape::Glob),
+            ("app:1", Shape::Exact, "app:1"),
+            ("app:*", Shape::Prefix, "app:"),
+            ("*", Shape::Prefix, ""),
+            ("*:app", Shape::Glob, ""),
+            ("a?*", Shape::Glob, "a"),
         ];
-        for (pattern, shape) in shapes {
-            assert_eq!(Pattern::new(pattern.as_bytes()).shape, shape, "{pattern}");
+        for (text, shape, head) in shapes {
+            let pattern = Pattern::new(text.as_bytes());
+            assert_eq!((pattern.shape, pattern.head()), (shape, head.as_bytes()), "{text}");
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::resp::Request;
 
 use super::bitmap::Bitmap;
 use super::error::{Denied, RuleError, shown};
-use super::pattern::Pattern;
+use super::patterns::Patterns;
 
 const BOTH: Need = Need::READ.union(Need::WRITE);
 
@@ -16,19 +16,12 @@ pub(super) struct Selector {
     /// First arguments that open a command which the map closes (`+select|0`), by its number.
     pub(super) first_arguments: Vec<(u16, Vec<u8>)>,
     pub(super) all_keys: bool,
-    pub(super) keys: Vec<KeyPattern>,
+    pub(super) keys: Patterns,
     pub(super) all_channels: bool,
-    pub(super) channels: Vec<Pattern>,
+    pub(super) channels: Patterns,
     /// Rules about commands since the last `+@all` or `-@all`, in lower case, without those that later
     /// ones made void. They, not the map, are what is saved: a newer table has more commands.
     pub(super) given: Vec<String>,
-}
-
-/// A pattern and what may be done to the values of the keys that it matches.
-#[derive(Clone, Debug)]
-pub(super) struct KeyPattern {
-    pub(super) need: Need,
-    pub(super) pattern: Pattern,
 }
 
 impl Selector {
@@ -38,9 +31,9 @@ impl Selector {
             allowed: Bitmap::NONE,
             first_arguments: Vec::new(),
             all_keys: false,
-            keys: Vec::new(),
+            keys: Patterns::default(),
             all_channels: false,
-            channels: Vec::new(),
+            channels: Patterns::default(),
             given: Vec::new(),
         }
     }
@@ -105,10 +98,7 @@ impl Selector {
         if has_space(text) {
             return Err(RuleError::Syntax);
         }
-        match self.keys.iter_mut().find(|known| known.pattern.text() == text) {
-            Some(known) => known.need |= need,
-            None => self.keys.push(KeyPattern { need, pattern: Pattern::new(text) }),
-        }
+        self.keys.add(text, need);
         Ok(())
     }
 
@@ -121,9 +111,7 @@ impl Selector {
         if has_space(text) {
             return Err(RuleError::Syntax);
         }
-        if !self.channels.iter().any(|known| known.text() == text) {
-            self.channels.push(Pattern::new(text));
-        }
+        self.channels.add(text, Need::empty());
         Ok(())
     }
 
@@ -287,14 +275,12 @@ impl Selector {
         if key.role == Role::Channel {
             return true;
         }
-        let name = request.arg(key.at).unwrap_or_default();
-        self.keys.iter().any(|known| known.need.contains(key.need) && known.pattern.matches(name))
+        self.keys.match_any(request.arg(key.at).unwrap_or_default(), key.need)
     }
 
     /// Whether any key at all may be used so. As in the servers, only the pattern `*` says that.
     pub(super) fn may_touch_all(&self, need: Need) -> bool {
-        let all = |known: &KeyPattern| known.need.contains(need) && known.pattern.text() == b"*";
-        self.all_keys || self.keys.iter().any(all)
+        self.all_keys || self.keys.has(b"*", need)
     }
 
     fn check_channels(&self, spec: &CommandSpec, request: &Request<'_>) -> Result<(), Denied> {
@@ -314,10 +300,8 @@ impl Selector {
 
     /// A pattern that is subscribed to is allowed only if it is one of the rules, letter for letter.
     pub(super) fn may_use_channel(&self, channel: &[u8], is_pattern: bool) -> bool {
-        self.all_channels
-            || self.channels.iter().any(|known| {
-                if is_pattern { known.text() == channel } else { known.matches(channel) }
-            })
+        let known = if is_pattern { Patterns::has } else { Patterns::match_any };
+        self.all_channels || known(&self.channels, channel, Need::empty())
     }
 }
 
