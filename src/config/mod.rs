@@ -79,6 +79,14 @@ settings! {
         unix_socket: String = String::new(), Text, restart;
         /// Who may use the Unix socket.
         unix_permissions: u32 = 0o770, Mode, restart;
+        /// User that the Unix socket belongs to, by name or number; empty means the one that the gateway runs as. Only
+        /// root may give files away.
+        unix_owner: String = String::new(), Text, restart;
+        /// Group that the Unix socket belongs to, by name or number; empty means that of the gateway.
+        unix_group: String = String::new(), Text, restart;
+        /// Connections by the Unix socket must begin with a header of the PROXY protocol, version 2, as a balancer on
+        /// this machine sends it. Whoever may use the socket can claim any address, so only that balancer should.
+        unix_proxy: bool = false, Truth;
         /// Address that clients of the presented cluster are told; without it, the one that each
         /// connected to.
         announce: Option<String> = None, Maybe(HostPort);

@@ -1,14 +1,11 @@
 //! Accepting clients, and giving each to the worker that has the fewest.
 
-use std::cell::Cell;
+use std::fmt::Display;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use std::{fs, io};
 
 use anyhow::Context;
 use arc_swap::ArcSwapOption;
@@ -16,7 +13,7 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 use futures_util::stream::FuturesUnordered;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use crate::config::Live;
 use crate::metrics::Rejection;
@@ -26,6 +23,7 @@ use crate::tls::Acceptor;
 use super::inherited::Inherited;
 use super::proxied;
 use super::seats::{Seats, Taken};
+use super::unix_socket::{self, UnixPath};
 use super::worker::Workers;
 
 /// Pause after accepting failed for want of file descriptors or memory: the process must not die of it.
@@ -48,21 +46,6 @@ enum Door {
     Unix(UnixListener, UnixPath),
 }
 
-/// The file of a Unix socket, removed with the listener, unless it is somebody else's.
-struct UnixPath {
-    path: Arc<str>,
-    is_own: Cell<bool>,
-}
-
-impl Drop for UnixPath {
-    fn drop(&mut self) {
-        if self.is_own.get() {
-            // A file that somebody else has removed is gone as well.
-            let _ = fs::remove_file(&*self.path);
-        }
-    }
-}
-
 impl Listener {
     pub(super) fn bind(
         live: Arc<Live>,
@@ -82,9 +65,9 @@ impl Listener {
             doors.push(Door::Tcp { socket, encrypted: true });
         }
         if !listen.unix_socket.is_empty() {
-            let path = &listen.unix_socket;
-            let (socket, path) = unix(path, listen.unix_permissions, inherited)
-                .with_context(|| format!("cannot listen on {path} (listen.unix_socket)"))?;
+            let (socket, path) = unix_socket::bind(listen, inherited).with_context(|| {
+                format!("cannot listen on {} (listen.unix_socket)", listen.unix_socket)
+            })?;
             doors.push(Door::Unix(socket, path));
         }
         Ok(Self { doors, address, live, acceptor })
@@ -117,8 +100,13 @@ impl Listener {
         })
     }
 
-    fn is_proxy(&self, address: SocketAddr) -> bool {
-        proxied::is_proxy(&self.live.now().listen.proxy_networks, address.ip())
+    /// Whether it begins by saying for whom it speaks.
+    fn is_proxy(&self, knock: &Knock) -> bool {
+        let listen = &self.live.now().listen;
+        match knock {
+            Knock::Tcp(_, address) => proxied::is_proxy(&listen.proxy_networks, address.ip()),
+            Knock::Unix(..) => listen.unix_proxy,
+        }
     }
 
     /// Accepts for as long as it is awaited.
@@ -149,9 +137,7 @@ impl Listener {
             };
             let still = std::mem::replace(&mut pauses, knock.as_ref().is_err_and(is_shortage));
             match knock {
-                Ok(Knock::Tcp(socket, proxy)) if self.is_proxy(proxy) => {
-                    introduced.push(introduce(socket, proxy));
-                }
+                Ok(knock) if self.is_proxy(&knock) => introduced.push(introduce(knock)),
                 Ok(knock) => self.admit(knock, door, (workers, seats), gateway),
                 Err(error) if pauses => {
                     // One line for each time that there are none, not one each time that there are none yet.
@@ -210,16 +196,22 @@ impl Listener {
                 }
                 AcceptedSocket::Tcp(socket.into_std()?, client)
             }
-            Knock::Unix(socket, path) => AcceptedSocket::Unix(socket, path),
+            Knock::Unix(socket, path, client) => {
+                AcceptedSocket::Unix(socket.into_std()?, path, client)
+            }
         };
         Ok(Accepted { socket, tls, seat: None })
     }
 }
 
 /// Hears from a balancer for whom it speaks; `None`: it did not say so.
-async fn introduce(mut socket: TcpStream, proxy: SocketAddr) -> Option<Knock> {
-    match proxied::read(&mut socket).await {
-        Ok(client) => Some(Knock::Tcp(socket, client.unwrap_or(proxy))),
+async fn introduce(mut knock: Knock) -> Option<Knock> {
+    let (client, proxy): (_, &dyn Display) = match &mut knock {
+        Knock::Tcp(socket, proxy) => (proxied::read(socket).await, proxy),
+        Knock::Unix(socket, path, _) => (proxied::read(socket).await, path),
+    };
+    match client {
+        Ok(client) => Some(knock.speaking_for(client)),
         Err(error) => {
             tracing::warn!(%proxy, %error, "connection of a proxy closed");
             None
@@ -231,25 +223,36 @@ async fn introduce(mut socket: TcpStream, proxy: SocketAddr) -> Option<Knock> {
 enum Knock {
     /// With the client's address.
     Tcp(TcpStream, SocketAddr),
-    Unix(UnixStream, Arc<str>),
+    /// With the path of the socket, and the address of a client that a balancer speaks for.
+    Unix(UnixStream, Arc<str>, Option<SocketAddr>),
 }
 
 impl Knock {
+    /// A balancer that speaks for nobody is the client itself.
+    fn speaking_for(self, client: Option<SocketAddr>) -> Self {
+        match self {
+            Self::Tcp(socket, proxy) => Self::Tcp(socket, client.unwrap_or(proxy)),
+            Self::Unix(socket, path, _) => Self::Unix(socket, path, client),
+        }
+    }
+
     /// The line is worth one try; a client that does not take it is gone anyway. One that speaks TLS would not
     /// understand it.
     fn turn_away(&self, door: &Door, line: &[u8]) {
         match self {
             Self::Tcp(socket, _) if !door.is_encrypted() => drop(socket.try_write(line)),
             Self::Tcp(..) => {}
-            Self::Unix(socket, _) => drop(SockRef::from(socket).send(line)),
+            Self::Unix(socket, ..) => drop(socket.try_write(line)),
         }
     }
 
     /// Its place among the clients of its address, which may have so many.
     fn seat(&self, seats: &Seats, most: usize) -> Result<Option<Arc<()>>, Taken> {
         match self {
-            Self::Tcp(_, client) => seats.take(client.ip(), most).map(Some),
-            Self::Unix(..) => Ok(None),
+            Self::Tcp(_, client) | Self::Unix(_, _, Some(client)) => {
+                seats.take(client.ip(), most).map(Some)
+            }
+            Self::Unix(_, _, None) => Ok(None),
         }
     }
 }
@@ -266,7 +269,7 @@ impl Door {
                 Ok(Knock::Tcp(socket, client))
             }
             Self::Unix(socket, path) => {
-                Ok(Knock::Unix(socket.accept().await?.0.into_std()?, path.path.clone()))
+                Ok(Knock::Unix(socket.accept().await?.0, path.path.clone(), None))
             }
         }
     }
@@ -286,27 +289,6 @@ pub(super) fn tcp(
     socket.bind(&address.into())?;
     socket.listen(backlog.try_into().unwrap_or(i32::MAX))?;
     TcpListener::from_std(socket.into())
-}
-
-/// A file that nobody listens behind any more is left over from an earlier run.
-fn unix(
-    path: &str,
-    permissions: u32,
-    inherited: &mut Inherited,
-) -> io::Result<(UnixListener, UnixPath)> {
-    if let Some(socket) = inherited.unix(path) {
-        let is_own = Cell::new(inherited.files_are_own());
-        return Ok((UnixListener::from_std(socket)?, UnixPath { path: path.into(), is_own }));
-    }
-    let left_over = UnixStream::connect(path)
-        .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused);
-    if left_over {
-        fs::remove_file(path)?;
-    }
-    let socket = UnixListener::bind(path)?;
-    let owned = UnixPath { path: path.into(), is_own: Cell::new(true) };
-    fs::set_permissions(PathBuf::from(path), fs::Permissions::from_mode(permissions))?;
-    Ok((socket, owned))
 }
 
 fn is_shortage(error: &io::Error) -> bool {

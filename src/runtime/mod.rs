@@ -18,6 +18,7 @@ mod succession;
 pub mod topology;
 #[cfg(feature = "traces")]
 mod traces;
+mod unix_socket;
 mod vitals;
 mod worker;
 

@@ -1,8 +1,8 @@
 //! Clients that come through a balancer: its first bytes, a PROXY protocol header of version 2, say for whom it
 //! speaks.
 //!
-//! Whether there is a header is never guessed: connections from the networks of the settings begin with one, all
-//! others with a request.
+//! Whether there is a header is never guessed: connections from the networks of the settings begin with one, and
+//! those by the Unix socket if the settings say so; all others begin with a request.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use proxy_header::{ParseConfig, Protocol, ProxyHeader};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::timeout;
 
 /// Time for the header. A balancer sends it at once.
@@ -48,11 +47,15 @@ pub(super) fn is_proxy(networks: &[IpNet], address: IpAddr) -> bool {
 }
 
 /// Reads the header, and not a byte more. `None`: the balancer speaks for itself.
-pub(super) async fn read(socket: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
+pub(super) async fn read(
+    socket: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<SocketAddr>, HeaderError> {
     timeout(PATIENCE, read_header(socket)).await.unwrap_or(Err(HeaderError::Late))
 }
 
-async fn read_header(socket: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
+async fn read_header(
+    socket: &mut (impl AsyncRead + Unpin),
+) -> Result<Option<SocketAddr>, HeaderError> {
     let mut header = vec![0; HEAD];
     socket.read_exact(&mut header).await?;
     let length = rest(&header)?;

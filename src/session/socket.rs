@@ -35,8 +35,8 @@ pub struct Accepted {
 pub enum AcceptedSocket {
     /// From the network, with the client's address: that of the connection, unless a balancer speaks for it.
     Tcp(std::net::TcpStream, SocketAddr),
-    /// From this machine, with the path of the socket.
-    Unix(std::os::unix::net::UnixStream, Arc<str>),
+    /// From this machine, with the path of the socket, and the address of the client that a balancer speaks for.
+    Unix(std::os::unix::net::UnixStream, Arc<str>, Option<SocketAddr>),
 }
 
 /// One end of a client's connection, as CLIENT LIST shows it.
@@ -94,8 +94,9 @@ pub(super) fn open(accepted: Accepted) -> io::Result<(Reader, Writer, Ends)> {
             let (read, write) = TcpStream::from_std(socket)?.into_split();
             (ReadHalf::Tcp(read), WriteHalf::Tcp(write), ends)
         }
-        AcceptedSocket::Unix(socket, path) => {
-            let ends = Ends { client: Address::Unix(path.clone()), local: Address::Unix(path) };
+        AcceptedSocket::Unix(socket, path, client) => {
+            let local = Address::Unix(path);
+            let ends = Ends { client: client.map_or_else(|| local.clone(), Address::ip), local };
             let (read, write) = UnixStream::from_std(socket)?.into_split();
             (ReadHalf::Unix(read), WriteHalf::Unix(write), ends)
         }

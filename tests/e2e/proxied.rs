@@ -1,11 +1,14 @@
 //! Clients that come through a balancer: their own address counts, if the balancer is one of those that are believed.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use crate::harness::{
-    Client, Cluster, Gateway, Process, free_port, local, new_folder, request_line, text, wait_for,
+    Client, Cluster, Gateway, PATIENCE, Process, free_port, local, new_folder, request_line, text,
+    wait_for,
 };
 
 /// The header for a client with this address, as balancers send it.
@@ -98,7 +101,34 @@ fn nobody_else_is_believed() {
     assert!(gateway.client().call("CLIENT INFO").text().contains(" addr=127.0.0.1:"));
 }
 
-/// A real balancer before the gateway's doors.
+#[test]
+fn a_balancer_comes_by_the_unix_socket_too() {
+    let path = std::env::temp_dir().join(format!("slotway-proxied-{}.sock", std::process::id()));
+    let gateway = Gateway::before(Cluster::shared())
+        .setting("listen.unix_socket", &path)
+        .setting("listen.unix_proxy", true)
+        .start();
+    let said = |first: &[u8]| {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let requests = [first, &request_line("CLIENT INFO"), &request_line("QUIT")].concat();
+        stream.write_all(&requests).unwrap();
+        let mut answer = String::new();
+        // One that is not believed is closed with what it sent unread.
+        let _ = stream.read_to_string(&mut answer);
+        answer
+    };
+    let place = text(&path);
+    let shown = said(&header("192.0.2.1:1234"));
+    assert!(shown.contains(&format!(" addr=192.0.2.1:1234 laddr={place}:0 ")), "{shown}");
+    let own = said(b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0");
+    assert!(own.contains(&format!(" addr={place}:0 ")), "{own}");
+    assert_eq!(said(b""), "");
+    // The port beside it knows no balancers.
+    assert!(gateway.client().call("CLIENT INFO").text().contains(" addr=127.0.0.1:"));
+}
+
+/// A real balancer before the gateway's doors: the port, and the Unix socket.
 #[test]
 fn haproxy_introduces_its_clients() {
     let installed = std::process::Command::new("haproxy").arg("-v").output();
@@ -106,14 +136,23 @@ fn haproxy_introduces_its_clients() {
         println!("haproxy is not installed: left out");
         return;
     }
-    let gateway =
-        Gateway::before(Cluster::shared()).setting("listen.proxy_networks", ["127.0.0.1"]).start();
-    let (folder, door) = (new_folder("haproxy"), local(free_port()));
+    let folder = new_folder("haproxy");
+    let socket = folder.join("gateway.sock");
+    let gateway = Gateway::before(Cluster::shared())
+        .setting("listen.proxy_networks", ["127.0.0.1"])
+        .setting("listen.unix_socket", &socket)
+        .setting("listen.unix_proxy", true)
+        .start();
+    introduces_its_clients(&folder, &gateway.address().to_string());
+    introduces_its_clients(&folder, &format!("unix@{}", text(&socket)));
+}
+
+fn introduces_its_clients(folder: &Path, gateway: &str) {
+    let door = local(free_port());
     let config = folder.join("haproxy.cfg");
     let lines = format!(
         "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n\
-         listen redis\n  bind {door}\n  server gateway {} send-proxy-v2 check\n",
-        gateway.address()
+         listen redis\n  bind {door}\n  server gateway {gateway} send-proxy-v2 check\n"
     );
     fs::write(&config, lines).unwrap();
     let arguments = ["-f", text(&config), "-db"].map(Into::into);
