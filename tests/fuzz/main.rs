@@ -1,15 +1,21 @@
-//! Random bytes, shaped like the protocol or like ACL rules and then damaged, against the parsers.
+//! Random bytes, shaped like the protocol, ACL rules or settings and then damaged, against the parsers.
 //!
 //! Each target runs for `SLOTWAY_FUZZ_SECONDS` (2 by default) from a seed of the moment. A failure
 //! prints the seed of its round; `SLOTWAY_FUZZ_SEED` runs that round alone.
 
-#![expect(clippy::indexing_slicing, clippy::print_stdout, reason = "a test may panic and print")]
+#![expect(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test may panic and print"
+)]
 
 mod proxied;
 mod random;
 mod replies;
 mod requests;
 mod rules;
+mod settings;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -53,6 +59,11 @@ fn requests_as_sent() {
 }
 
 #[test]
+fn inline_requests_as_sent() {
+    run("inline_requests_as_sent", requests::inline_as_sent);
+}
+
+#[test]
 fn proxy_headers_as_sent() {
     run("proxy_headers_as_sent", proxied::as_sent);
 }
@@ -75,4 +86,9 @@ fn rules_as_given() {
 #[test]
 fn rules_in_files() {
     run("rules_in_files", rules::in_files);
+}
+
+#[test]
+fn settings_in_files() {
+    run("settings_in_files", settings::in_files);
 }

@@ -69,12 +69,52 @@ fn arguments(random: &mut Random) -> Vec<Vec<u8>> {
     list
 }
 
+/// An argument as a person types it: plain, in single quotes, or in double ones.
+fn typed(random: &mut Random, argument: &[u8]) -> Vec<u8> {
+    let has = |letters: &[u8]| argument.iter().any(|byte| letters.contains(byte));
+    let is_plain = !argument.is_empty() && argument.iter().all(u8::is_ascii_alphanumeric);
+    match random.below(3) {
+        0 if is_plain => argument.to_vec(),
+        1 if !has(b"\n\\") => quoted(b'\'', argument, |byte| match byte {
+            b'\'' => b"\\'".to_vec(),
+            byte => vec![byte],
+        }),
+        _ => quoted(b'"', argument, |byte| match byte {
+            b'\n' => b"\\n".to_vec(),
+            b'"' | b'\\' => vec![b'\\', byte],
+            byte if random.once_in(4) => format!("\\x{byte:02x}").into_bytes(),
+            byte => vec![byte],
+        }),
+    }
+}
+
+fn quoted(quote: u8, argument: &[u8], escape: impl FnMut(u8) -> Vec<u8>) -> Vec<u8> {
+    let body: Vec<u8> = argument.iter().copied().flat_map(escape).collect();
+    [&[quote], body.as_slice(), &[quote]].concat()
+}
+
+/// A line that asks for this.
+fn inline(random: &mut Random, arguments: &[Vec<u8>]) -> Vec<u8> {
+    let blank = |random: &mut Random| random.pick(&[&b" "[..], b"\t", b"  ", b" \x0b\x0c "]);
+    let mut line = if random.once_in(4) { blank(random).to_vec() } else { Vec::new() };
+    for argument in arguments {
+        line.extend(typed(random, argument));
+        line.extend_from_slice(blank(random));
+    }
+    line.extend_from_slice(random.pick(&[&b"\r\n"[..], b"\n"]));
+    line
+}
+
 /// A stream of requests in every form.
 fn stream(random: &mut Random) -> Vec<u8> {
     let mut stream = Vec::new();
     for _ in 0..random.below(5) {
-        match random.below(6) {
+        match random.below(7) {
             0 => stream.extend_from_slice(&random.bytes(200)),
+            2 => {
+                let arguments = arguments(random);
+                stream.extend(inline(random, &arguments));
+            }
             1 => stream.extend_from_slice(random.pick(&[
                 &b"PING\r\n"[..],
                 b"\r\n",
@@ -104,17 +144,29 @@ pub(crate) fn in_pieces(random: &mut Random) {
 
 /// What is well formed arrives as it was sent.
 pub(crate) fn as_sent(random: &mut Random) {
+    arrive(random, |_, arguments| {
+        let mut frame = Vec::new();
+        write::command(&mut frame, arguments);
+        frame
+    });
+}
+
+/// What is typed arrives as it was meant.
+pub(crate) fn inline_as_sent(random: &mut Random) {
+    arrive(random, inline);
+}
+
+fn arrive(random: &mut Random, sent: impl Fn(&mut Random, &[Vec<u8>]) -> Vec<u8>) {
     let mut requests: Vec<_> = (0..random.below(6)).map(|_| arguments(random)).collect();
     requests.retain(|list| list[0] != b"POST");
-    let mut bytes = Vec::new();
-    let expected: Vec<_> = requests
-        .into_iter()
-        .map(|arguments| {
-            let start = bytes.len();
-            write::command(&mut bytes, &arguments);
-            Event::Request { length: bytes.len() - start, arguments }
-        })
-        .collect();
+    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+    for arguments in requests {
+        let frame = sent(random, &arguments);
+        expected.push(Event::Request { length: frame.len(), arguments });
+        bytes.extend(frame);
+    }
     let cuts = random.cuts(bytes.len());
-    assert_eq!(events(&bytes, &cuts, &Limits::default(), true), expected);
+    // A typed byte may take four.
+    let limits = Limits { line_bytes: 1 << 24, ..Limits::default() };
+    assert_eq!(events(&bytes, &cuts, &limits, true), expected);
 }
