@@ -124,8 +124,11 @@ fn secrets_never_show() {
         shown += &app.call(request).to_string();
     }
     shown += &everything_that_tells(&mut admin);
-    shown += &gateway.page("/metrics").1;
-    shown += &gateway.page("/readyz").1;
+    for page in ["/metrics", "/readyz", "/status.json", "/"] {
+        let (status, text) = gateway.page(page);
+        assert_eq!(status, 200, "{page}");
+        shown += &text;
+    }
     shown += &fs::read_to_string(&users).unwrap();
     assert_eq!(admin.call("SET last monitored").text(), "OK");
     while !shown.ends_with("monitored\"") {
@@ -152,6 +155,9 @@ fn everything_that_tells(admin: &mut Client) -> String {
         "ACL GETUSER app",
         "ACL GETUSER new",
         "SLOWLOG GET 128",
+        "SLOTWAY SLOWLOG 128",
+        "SLOTWAY HOTKEYS 128",
+        "SLOTWAY BIGKEYS 128",
         "LATENCY DOCTOR",
         "MEMORY DOCTOR",
         "COMMAND INFO AUTH",

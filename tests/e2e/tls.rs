@@ -11,7 +11,8 @@ use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::harness::{
-    Authority, Cluster, Gateway, Identity, PATIENCE, free_port, local, request, text, wait_for,
+    Authority, Builder, Cluster, Gateway, Identity, PATIENCE, free_port, local, request, text,
+    wait_for,
 };
 
 type Encrypted = StreamOwned<ClientConnection, TcpStream>;
@@ -45,17 +46,31 @@ fn exchange(stream: &mut Encrypted, requests: &[u8], expected: &[u8]) {
     assert!(found == expected, "{} bytes are not as expected", found.len());
 }
 
-/// A gateway that speaks TLS on both sides, and where clients find it.
-fn gateway(authority: &Authority, nodes: &[SocketAddr]) -> (Gateway, SocketAddr) {
-    let (own, address) = (authority.certify("gateway"), local(free_port()));
-    let gateway = Gateway::before_nodes(nodes)
+/// A gateway with this certificate before the shared cluster, whose nodes speak plain.
+fn encrypted(own: &Identity) -> Builder {
+    to_clients(Gateway::before(Cluster::shared()), own)
+}
+
+fn to_clients(builder: Builder, own: &Identity) -> Builder {
+    builder
+        .setting("listen.tls_certificate_file", &own.certificate)
+        .setting("listen.tls_key_file", &own.key)
+}
+
+/// A gateway that speaks TLS to nodes that this authority has certified, with this certificate.
+fn to_nodes(nodes: &[SocketAddr], authority: &Authority, own: &Identity) -> Builder {
+    Gateway::before_nodes(nodes)
         .setting("cluster.tls", true)
         .setting("cluster.tls_ca_file", authority.certificate())
         .setting("cluster.tls_certificate_file", &own.certificate)
         .setting("cluster.tls_key_file", &own.key)
+}
+
+/// A gateway that speaks TLS on both sides, and where clients find it.
+fn gateway(authority: &Authority, nodes: &[SocketAddr]) -> (Gateway, SocketAddr) {
+    let (own, address) = (authority.certify("gateway"), local(free_port()));
+    let gateway = to_clients(to_nodes(nodes, authority, &own), &own)
         .setting("listen.tls_address", address.to_string())
-        .setting("listen.tls_certificate_file", &own.certificate)
-        .setting("listen.tls_key_file", &own.key)
         .start();
     (gateway, address)
 }
@@ -90,11 +105,7 @@ fn everything_goes_through_tls_as_in_plain() {
 #[test]
 fn many_small_records_at_once_are_all_read() {
     let authority = Authority::new();
-    let own = authority.certify("gateway");
-    let gateway = Gateway::before(Cluster::shared())
-        .setting("listen.tls_certificate_file", &own.certificate)
-        .setting("listen.tls_key_file", &own.key)
-        .start();
+    let gateway = encrypted(&authority.certify("gateway")).start();
     let mut stream = connect(gateway.address(), &authority, None);
     exchange(&mut stream, b"PING\r\n", b"+PONG\r\n");
     // Each piece is a record of its own, as client libraries send long pipelines.
@@ -125,11 +136,7 @@ fn a_client_that_reads_slowly_gets_everything() {
 #[test]
 fn redis_cli_speaks_tls_to_the_one_port_there_is() {
     let authority = Authority::new();
-    let own = authority.certify("gateway");
-    let gateway = Gateway::before(Cluster::shared())
-        .setting("listen.tls_certificate_file", &own.certificate)
-        .setting("listen.tls_key_file", &own.key)
-        .start();
+    let gateway = encrypted(&authority.certify("gateway")).start();
     let port = gateway.address().port().to_string();
     let ca = authority.certificate();
     let output = Command::new("redis-cli")
@@ -144,10 +151,7 @@ fn redis_cli_speaks_tls_to_the_one_port_there_is() {
 #[test]
 fn clients_must_show_a_certificate_where_that_is_set() {
     let (authority, stranger) = (Authority::new(), Authority::new());
-    let own = authority.certify("gateway");
-    let gateway = Gateway::before(Cluster::shared())
-        .setting("listen.tls_certificate_file", &own.certificate)
-        .setting("listen.tls_key_file", &own.key)
+    let gateway = encrypted(&authority.certify("gateway"))
         .setting("listen.tls_client_certificates", "required")
         .setting("listen.tls_client_ca_file", authority.certificate())
         .start();
@@ -165,14 +169,12 @@ fn clients_must_show_a_certificate_where_that_is_set() {
 #[test]
 fn a_certificate_names_the_user() {
     let authority = Authority::new();
-    let (own, plain) = (authority.certify("gateway"), local(free_port()));
+    let door = local(free_port());
     let socket = std::env::temp_dir().join(format!("slotway-named-{}.sock", std::process::id()));
     // Three doors side by side: TLS with a client's certificate, plain on loopback, a Unix socket.
-    let gateway = Gateway::before(Cluster::shared())
-        .setting("listen.tls_address", plain.to_string())
+    let gateway = encrypted(&authority.certify("gateway"))
+        .setting("listen.tls_address", door.to_string())
         .setting("listen.unix_socket", &socket)
-        .setting("listen.tls_certificate_file", &own.certificate)
-        .setting("listen.tls_key_file", &own.key)
         .setting("listen.tls_client_certificates", "optional")
         .setting("listen.tls_client_ca_file", authority.certificate())
         .setting("listen.tls_client_user", "CN")
@@ -184,7 +186,7 @@ fn a_certificate_names_the_user() {
         assert_eq!(admin.call(&format!("ACL SETUSER {rules}")).text(), "OK");
     }
     let who = |identity: Option<&Identity>| {
-        let mut stream = connect(plain, &authority, identity);
+        let mut stream = connect(door, &authority, identity);
         stream.write_all(b"ACL WHOAMI\r\nQUIT\r\n").unwrap();
         let mut reply = String::new();
         // The gateway closes after QUIT.
@@ -197,7 +199,7 @@ fn a_certificate_names_the_user() {
         assert!(who(identity.as_ref()).starts_with("-NOAUTH "));
     }
     // Who was named by a certificate has that user's rights and no others, and may log in as another.
-    let mut stream = connect(plain, &authority, Some(&authority.certify("app")));
+    let mut stream = connect(door, &authority, Some(&authority.certify("app")));
     let denied =
         b"-NOPERM this user has no permissions to access one of the keys used as arguments\r\n";
     exchange(&mut stream, b"GET app:1\r\n", b"$-1\r\n");
@@ -215,10 +217,7 @@ fn a_certificate_names_the_user() {
 fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
     let authority = Authority::new();
     let own = authority.certify_until("gateway", 2100);
-    let gateway = Gateway::before(Cluster::shared())
-        .setting("listen.tls_certificate_file", &own.certificate)
-        .setting("listen.tls_key_file", &own.key)
-        .start();
+    let gateway = encrypted(&own).start();
     const EXPIRY: &str =
         "slotway_certificate_expiry_timestamp_seconds{setting=\"listen.tls_certificate_file\"}";
     // The first of January of 2100 and of 2200.
@@ -252,13 +251,7 @@ fn a_new_certificate_is_taken_and_a_broken_one_is_not() {
 fn a_node_that_cannot_be_believed_is_not() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let (_cluster, nodes) = Cluster::encrypted(&authority);
-    let own = stranger.certify("gateway");
-    let gateway = Gateway::before_nodes(&nodes)
-        .setting("cluster.tls", true)
-        .setting("cluster.tls_ca_file", stranger.certificate())
-        .setting("cluster.tls_certificate_file", &own.certificate)
-        .setting("cluster.tls_key_file", &own.key)
-        .start_unready();
+    let gateway = to_nodes(&nodes, &stranger, &stranger.certify("gateway")).start_unready();
     wait_for("a word on the certificate", || gateway.errors().contains("TLS: invalid peer"));
     assert_eq!(gateway.page("/readyz").0, 503);
 }

@@ -7,6 +7,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
 use std::{fs, thread};
 
 use rustix::process::Signal;
@@ -62,6 +63,13 @@ impl Gateway {
 
     pub(crate) fn client(&self) -> Client {
         Client::connect(self.clients)
+    }
+
+    /// Whether it takes a new client and serves it.
+    pub(crate) fn serves(&self) -> bool {
+        Client::try_connect(self.clients)
+            .and_then(|client| client.patience(Duration::from_secs(1)).try_call("GET served"))
+            .is_ok_and(|reply| !reply.is_error())
     }
 
     /// A client that speaks the protocol of that number.
