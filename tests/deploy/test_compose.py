@@ -72,6 +72,14 @@ def test_nothing_has_more_rights_than_it_needs():
                 assert port.startswith("127.0.0.1:"), f"{service} publishes {port} to other machines"
 
 
+def test_a_gateway_has_time_to_drain():
+    drain = re.search(r'^drain_time = "(\d+)s"', (FOLDER / "slotway.toml").read_text(), re.M)[1]
+    sidecar = read("sidecar.yaml")["services"]["slotway"]
+    beside = sidecar["environment"]["SLOTWAY_RUNTIME__DRAIN_TIME"]
+    for service, time in ((read("compose.yaml")["services"]["slotway"], drain), (sidecar, beside)):
+        assert int(service["stop_grace_period"].rstrip("s")) > int(time.rstrip("s"))
+
+
 def test_the_sidecar_joins_the_network_of_the_cluster():
     sidecar, cluster = read("sidecar.yaml"), read("compose.yaml")
     assert sidecar["networks"]["redis-cluster"]["name"] == f"{cluster['name']}_redis-cluster"

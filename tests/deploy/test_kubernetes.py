@@ -141,6 +141,11 @@ def test_the_gateway_gets_settings_that_it_accepts_and_time_to_drain(build, tmp_
     drain = int(re.search(r'drain_time = "(\d+)s"', text)[1])
     before = pod["containers"][0]["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert pod["terminationGracePeriodSeconds"] >= before + drain + 5
+    # A new one is ready before an old one drains, and says so by what the old one stops saying.
+    rolling = gateway["spec"]["strategy"]["rollingUpdate"]
+    assert rolling["maxUnavailable"] == 0 and rolling["maxSurge"] >= 1
+    assert pod["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/readyz"
+    assert pod["containers"][0]["livenessProbe"]["httpGet"]["path"] == "/healthz", "a drain is no reason to kill"
 
 
 def test_the_sidecar_starts_with_its_flags_and_variables(tmp_path):
