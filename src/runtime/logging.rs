@@ -10,6 +10,7 @@ use tracing_subscriber::reload::{Handle, Layer};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Registry, fmt, registry};
 
+use super::repeats::Repeats;
 use crate::config::{Log, LogFormat};
 
 /// Starts logging for the whole process. Standard output stays free for the line that says that
@@ -22,7 +23,10 @@ pub fn start(log: &Log) -> anyhow::Result<Levels> {
 
 /// What is logged, for whoever wants to change it.
 #[derive(Clone)]
-pub struct Levels(Handle<EnvFilter, Registry>);
+pub struct Levels {
+    filter: Handle<EnvFilter, Registry>,
+    pub(super) repeats: Repeats,
+}
 
 impl Levels {
     /// These levels hold from now on.
@@ -30,7 +34,7 @@ impl Levels {
     /// # Errors
     /// They cannot be used.
     pub(super) fn set(&self, level: &str) -> anyhow::Result<()> {
-        Ok(self.0.reload(filter(level)?)?)
+        Ok(self.filter.reload(filter(level)?)?)
     }
 }
 
@@ -56,7 +60,9 @@ where
         LogFormat::Json => true,
     };
     let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
-    Ok((Box::new(registry().with(filter).with(lines)), Levels(handle)))
+    let levels = Levels { filter: handle, repeats: Repeats::default() };
+    let subscriber = registry().with(filter).with(levels.repeats.clone()).with(lines);
+    Ok((Box::new(subscriber), levels))
 }
 
 #[cfg(test)]
@@ -93,6 +99,33 @@ mod tests {
                 .collect();
             assert_eq!(shown.join(" "), messages, "at {level}");
         }
+    }
+
+    #[test]
+    fn a_flood_from_one_place_is_cut_and_told_of() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = Log { level: "debug".to_owned(), format: LogFormat::Json };
+        let (subscriber, levels) = subscriber(&log, false, file.reopen().unwrap()).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..10_000 {
+                tracing::warn!(number, "flood");
+                tracing::warn!(target: "audit", "audited");
+                tracing::debug!("detail");
+            }
+            tracing::warn!("rare");
+            levels.repeats.tell();
+            levels.repeats.tell();
+        });
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        let lines: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let said = |message: &str| lines.iter().filter(|line| line["message"] == message).count();
+        assert_eq!((said("audited"), said("detail"), said("rare")), (10_000, 10_000, 1));
+        let told: Vec<_> = lines.iter().filter(|line| line["like"] == "flood").collect();
+        let written = said("flood");
+        assert!(written < 10_000, "nothing was left out");
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0]["lines"], 10_000 - written);
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod logging;
 pub mod proxied;
 mod question;
 mod reload;
+mod repeats;
 mod seats;
 mod service;
 mod signals;
@@ -49,6 +50,7 @@ use certificates::Certificates;
 use inherited::Inherited;
 use listener::Listener;
 use reload::Reloading;
+use repeats::Repeats;
 use signals::{End, Signals};
 use succession::Successor;
 use topology::{Entry, News};
@@ -106,7 +108,7 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     spawn_local(announce(readiness.clone(), listener.address(), changes.clone()));
     spawn_local(service::keep_watchdog_calm(gateway.clone()));
 
-    let last_words = last_words(gateway.clone(), &stop);
+    let last_words = last_words(gateway.clone(), again.levels.repeats.clone(), &stop);
     let state = admin_state(&gateway, &readiness, snapshot, entry, &leave)?;
     let reloading = Reloading { again, gateway: gateway.clone(), certificates, readiness };
     let open = async {
@@ -138,7 +140,12 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
 }
 
 /// What is said to the very end: starts what sends traces away, and returns how to end, for when all else has.
-fn last_words(gateway: Arc<Gateway>, stop: &CancellationToken) -> impl Future<Output = ()> + use<> {
+fn last_words(
+    gateway: Arc<Gateway>,
+    repeats: Repeats,
+    stop: &CancellationToken,
+) -> impl Future<Output = ()> + use<> {
+    spawn_local(repeats.clone().keep_telling());
     #[cfg(feature = "traces")]
     let exporting = traces::start(&gateway, stop);
     #[cfg(not(feature = "traces"))]
@@ -148,6 +155,7 @@ fn last_words(gateway: Arc<Gateway>, stop: &CancellationToken) -> impl Future<Ou
         #[cfg(feature = "traces")]
         traces::finish(exporting).await;
         gateway.audit.finish();
+        repeats.tell();
         tracing::info!("stopped");
     }
 }
