@@ -44,6 +44,8 @@ pub struct Record {
     pub client: String,
     /// The client's number in CLIENT LIST.
     pub client_id: u64,
+    /// The request: the client's number and the request's own, as in the slow log.
+    pub request: String,
     /// The command, as errors write it: `config|set`.
     pub command: String,
     /// How a user logged in, or which part of the request was denied: `command`, `key`, `channel`.
@@ -227,20 +229,20 @@ impl Kind {
 
 /// What clients sent stands in fields of text, which every format quotes: no line can be forged.
 fn write(kind: Kind, record: &Record) {
-    let Record { user, client, client_id, command, reason, object } = record;
+    let Record { user, client, client_id, request, command, reason, object } = record;
     let event = kind.word();
     match kind {
         Kind::Login => {
-            tracing::info!(target: TARGET, event, user, client, client_id, by = reason, "logged in");
+            tracing::info!(target: TARGET, event, user, client, client_id, request, by = reason, "logged in");
         }
         Kind::LoginFailed => {
-            tracing::warn!(target: TARGET, event, user, client, client_id, "login failed");
+            tracing::warn!(target: TARGET, event, user, client, client_id, request, "login failed");
         }
         Kind::Denied => {
-            tracing::warn!(target: TARGET, event, user, client, client_id, command, reason, object, "denied");
+            tracing::warn!(target: TARGET, event, user, client, client_id, request, command, reason, object, "denied");
         }
         Kind::Command => {
-            tracing::info!(target: TARGET, event, user, client, client_id, command, object, "administered");
+            tracing::info!(target: TARGET, event, user, client, client_id, request, command, object, "administered");
         }
     }
 }
@@ -281,6 +283,7 @@ mod tests {
             user: "app\nuser".to_owned(),
             client: "10.0.0.1:5".to_owned(),
             client_id: 7,
+            request: "7-3".to_owned(),
             command: "config|set".to_owned(),
             reason: "key",
             object: "a\n\"b\"".to_owned(),

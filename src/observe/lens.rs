@@ -44,6 +44,9 @@ pub struct Look<'a> {
     pub sample: bool,
 }
 
+/// A slow request's name, and who sent it.
+pub type Sender = (String, Who);
+
 /// Which requests to look at next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Aim {
@@ -120,8 +123,8 @@ impl Lens {
         if self.settings.keys { floor } else { usize::MAX }
     }
 
-    /// Looks at a request. `who` is asked for those that were slow.
-    pub fn look(&mut self, look: &Look<'_>, who: impl FnOnce() -> Who) {
+    /// Looks at a request. Which it is and whose is asked of those that were slow.
+    pub fn look(&mut self, look: &Look<'_>, sender: impl FnOnce() -> Sender) {
         let commands = self.commands.load_full();
         let (slow, sample) = (look.total >= self.slow_from(), look.sample && self.settings.keys);
         let mut excerpt = Excerpt::default();
@@ -145,7 +148,7 @@ impl Lens {
             self.samples.looked();
         }
         if slow {
-            self.log(look, excerpt.finish(), who());
+            self.log(look, excerpt.finish(), sender());
         }
         self.news = true;
     }
@@ -181,13 +184,14 @@ impl Lens {
         });
     }
 
-    fn log(&mut self, look: &Look<'_>, command: Vec<Vec<u8>>, who: Who) {
+    fn log(&mut self, look: &Look<'_>, command: Vec<Vec<u8>>, (request, who): Sender) {
         self.metrics.slow_logged();
         self.slow.add(Slow {
             id: self.sights.next_entry(),
             at: now(),
             micros: look.total,
             node_micros: look.node,
+            request,
             command,
             who,
         });

@@ -21,6 +21,6 @@ pub mod traces;
 pub use big_keys::BigKey;
 pub use hot_keys::HotKey;
 pub use key_name::KeyName;
-pub use lens::{Aim, Lens, Look};
+pub use lens::{Aim, Lens, Look, Sender};
 pub use sights::Sights;
 pub use slow_log::{Slow, Who};

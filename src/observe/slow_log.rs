@@ -26,6 +26,8 @@ pub struct Slow {
     pub micros: u64,
     /// Microseconds between sending it to a node and the reply; `None` when several were asked, or none answered.
     pub node_micros: Option<u64>,
+    /// The request: its client's number and its own, as in the audit log.
+    pub request: String,
     /// The command with its arguments, cut.
     #[serde(serialize_with = "as_text")]
     pub command: Vec<Vec<u8>>,

@@ -42,7 +42,8 @@ fn frames(calls: &[&str]) -> Vec<u8> {
 fn look(lens: &mut Lens, calls: &[&str], total: u64, reply: usize, sample: bool) {
     let request = &frames(calls)[..];
     let who = || Who { client: "10.0.0.1:5".into(), name: String::new(), user: "app".into() };
-    lens.look(&Look { request, total, node: Some(total), reply, sample }, who);
+    let sender = || ("7-1".to_owned(), who());
+    lens.look(&Look { request, total, node: Some(total), reply, sample }, sender);
 }
 
 #[test]

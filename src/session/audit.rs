@@ -31,8 +31,9 @@ impl Conversation {
     }
 
     /// A command for administrators is carried out.
-    pub(super) fn audit_command(&self, spec: &CommandSpec, request: &Request<'_>) {
+    pub(super) fn audit_command(&self, spec: &CommandSpec, request: &Request<'_>, number: u32) {
         self.audit(Kind::Command, |record| {
+            record.request = self.client.request_id(number);
             record.command = spec.wire_name();
             // What follows the command's name is a name as well: of a user, a setting, a client. What stands
             // behind it may be secret.
@@ -47,6 +48,7 @@ impl Conversation {
                 user: text(self.client.user.borrow().name()),
                 client: self.client.ends.client.to_string(),
                 client_id: self.client.id,
+                request: self.client.request_id(self.replies.next_number()),
                 ..Record::default()
             };
             fill(&mut record);

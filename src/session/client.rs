@@ -143,6 +143,11 @@ impl Client {
         }
     }
 
+    /// How one of its requests is called, in all logs.
+    pub(super) fn request_id(&self, number: u32) -> String {
+        format!("{}-{number}", self.id)
+    }
+
     /// Who it is, for what is noted of its requests.
     pub(super) fn who(&self) -> Who {
         Who {

@@ -108,6 +108,16 @@ impl Places {
         self.ring.is_empty()
     }
 
+    /// The number of the next request that gets a place, or is answered without one.
+    pub(super) fn next(&self) -> u32 {
+        self.first.wrapping_add(self.ring.len() as u32)
+    }
+
+    /// A request is answered while there are no places: it counts all the same.
+    pub(super) fn skip(&mut self) {
+        self.first = self.first.wrapping_add(1);
+    }
+
     /// The last place, if there is any.
     pub(super) fn last(&self) -> Option<u32> {
         let behind = self.ring.len().checked_sub(1)?;
@@ -176,7 +186,7 @@ impl Places {
 
     /// Makes a place for a request that is about to be sent.
     pub(super) fn push(&mut self, content: Content, about: About, started: Micros) -> Ticket {
-        let place = self.first.wrapping_add(self.ring.len() as u32);
+        let place = self.next();
         let About { family, muted, size } = about;
         self.ring.push_back(Place {
             content,

@@ -141,6 +141,9 @@ impl Replies {
     /// Writes a reply that the gateway gives itself, at its place in the order.
     pub(super) fn answer(&self, family: Family, muted: bool, write: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state.borrow_mut();
+        if state.places.is_empty() {
+            state.places.skip();
+        }
         let first = if muted {
             None
         } else if state.places.is_empty() {
@@ -202,7 +205,7 @@ impl Replies {
     fn place(&self, content: Content, about: About) -> Ticket {
         let (mut state, now) = (self.state.borrow_mut(), self.clock.now());
         let ticket = state.places.push(content, about, now);
-        let trail = self.watch.tracing.begin(&self.client, now);
+        let trail = self.watch.tracing.begin(&self.client, ticket, now);
         let ticket = trail.mark(ticket);
         state.places.traced.add(ticket, trail);
         self.recount(&mut state);
@@ -243,6 +246,11 @@ impl Replies {
         let state = self.state.borrow();
         let places = state.places.held() + state.places.to_come();
         (state.places.len(), places + state.outgoing.waiting())
+    }
+
+    /// The number of the next request. Together with the client's it tells requests apart; it wraps.
+    pub(super) fn next_number(&self) -> u32 {
+        self.state.borrow().places.next()
     }
 
     /// Bytes that have left since this was last asked.

@@ -67,9 +67,10 @@ impl Conversation {
         {
             return flow;
         }
+        let audited = spec.is_administrative().then(|| self.replies.next_number());
         let flow = self.serve_allowed(spec, &request, whole);
-        if spec.is_administrative() && flow != Flow::Wait {
-            self.audit_command(spec, &request);
+        if let Some(number) = audited.filter(|_| flow != Flow::Wait) {
+            self.audit_command(spec, &request, number);
         }
         flow
     }

@@ -36,7 +36,8 @@ impl Watch {
         let sample = self.pool.attention().is_sample_due();
         let node = node.as_ref().map(|(_, took)| *took);
         let look = Look { request, total: *total, node, reply: *reply, sample };
-        self.lens.borrow_mut().look(&look, || client.who());
+        let sender = || (client.request_id(noticed.ticket.place), client.who());
+        self.lens.borrow_mut().look(&look, sender);
         self.aim(sample);
         self.tracing.noticed(client, noticed, trail);
     }

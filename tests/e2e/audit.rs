@@ -16,7 +16,10 @@ fn records(gateway: &Gateway) -> Vec<[String; 4]> {
         .filter(|line| line["target"] == "audit")
         .map(|line| {
             assert!(line["client"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
-            assert!(line["client_id"].as_u64().unwrap() > 0, "{line}");
+            let id = line["client_id"].as_u64().unwrap();
+            let (client, number) = line["request"].as_str().unwrap().split_once('-').unwrap();
+            assert!(id > 0 && client == id.to_string(), "{line}");
+            assert!(number.parse::<u32>().is_ok(), "{line}");
             ["event", "user", "command", "object"]
                 .map(|field| line[field].as_str().unwrap_or_default().to_owned())
         })

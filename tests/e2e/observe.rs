@@ -56,6 +56,8 @@ fn the_hot_key_the_big_key_and_the_slow_request_are_found() {
     assert!(busy[2].integer() >= busy[7].integer() && busy[7].integer() >= 50_000, "{slow:?}");
     assert!(busy[3].items()[1].text().ends_with(" more bytes)"), "{slow:?}");
     assert_eq!(busy[6].text(), "default");
+    let (client, number) = (busy[8].text(), "-1");
+    assert!(client.ends_with(number), "the second request of its client is {client}");
     let error = admin.call("SLOTWAY HOTKEYS -2").text();
     assert_eq!(error, "ERR count should be greater than or equal to -1");
 

@@ -92,9 +92,9 @@ fn big(out: &mut Vec<u8>, protocol: Protocol, big: &BigKey) {
     count(out, "last-seen", big.seen);
 }
 
-/// An entry as `SLOWLOG GET` has it, and then the user and the node's share of the time.
+/// An entry as `SLOWLOG GET` has it, and then the user, the node's share of the time, and which request it was.
 fn slow(out: &mut Vec<u8>, protocol: Protocol, entry: &Arc<Slow>) {
-    write::array(out, 8);
+    write::array(out, 9);
     write::integer(out, entry.id as i64);
     write::integer(out, entry.at as i64);
     write::integer(out, entry.micros as i64);
@@ -106,6 +106,7 @@ fn slow(out: &mut Vec<u8>, protocol: Protocol, entry: &Arc<Slow>) {
         Some(micros) => write::integer(out, micros as i64),
         None => write::null(out, protocol),
     }
+    write::bulk(out, &entry.request);
 }
 
 fn text(out: &mut Vec<u8>, name: &str, value: &str) {

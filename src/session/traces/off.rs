@@ -25,7 +25,12 @@ impl Tracing {
     pub(in crate::session) fn aim(&self) {}
 
     #[inline]
-    pub(in crate::session) fn begin(&self, _: &OnceCell<Weak<Client>>, _: Micros) -> Trail {
+    pub(in crate::session) fn begin(
+        &self,
+        _: &OnceCell<Weak<Client>>,
+        _: Ticket,
+        _: Micros,
+    ) -> Trail {
         Trail(())
     }
 

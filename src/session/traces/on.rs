@@ -55,7 +55,12 @@ impl Tracing {
 
     /// A request of the client gets its place now.
     #[inline]
-    pub(in crate::session) fn begin(&self, client: &OnceCell<Weak<Client>>, now: Micros) -> Trail {
+    pub(in crate::session) fn begin(
+        &self,
+        client: &OnceCell<Weak<Client>>,
+        ticket: Ticket,
+        now: Micros,
+    ) -> Trail {
         let left = self.until.get() - 1;
         self.until.set(left);
         if left > 0 {
@@ -63,7 +68,7 @@ impl Tracing {
         }
         self.aim();
         let client = client.get().and_then(Weak::upgrade);
-        Trail(client.map(|client| Root::new(&self.traces, &client, now, now)))
+        Trail(client.map(|client| Root::new(&self.traces, &client, ticket, (now, now))))
     }
 
     /// A request of the client, or a part of it, was answered. One that was slow is told of even if it left no trail.
@@ -72,12 +77,9 @@ impl Tracing {
         if trail.0.is_some() {
             trail.noticed(noticed);
         } else if is_slow(&settings, noticed) && self.is_on {
-            let mut root = Root::new(
-                &self.traces,
-                client,
-                noticed.at.saturating_sub(noticed.total),
-                noticed.at,
-            );
+            let began = noticed.at.saturating_sub(noticed.total);
+            let times = (began, noticed.at);
+            let mut root = Root::new(&self.traces, client, noticed.ticket, times);
             if let Some(root) = Rc::get_mut(&mut root) {
                 root.name = command(&noticed.request);
             }
@@ -158,11 +160,17 @@ struct Root {
     origin: u64,
     client: String,
     user: String,
+    request: String,
     parts: Cell<u32>,
 }
 
 impl Root {
-    fn new(traces: &Arc<Traces>, client: &Client, began: Micros, now: Micros) -> Rc<Self> {
+    fn new(
+        traces: &Arc<Traces>,
+        client: &Client,
+        ticket: Ticket,
+        (began, now): (Micros, Micros),
+    ) -> Rc<Self> {
         let who = client.who();
         Rc::new(Self {
             traces: traces.clone(),
@@ -173,6 +181,7 @@ impl Root {
             origin: wall_clock().saturating_sub(nanos(now)),
             client: who.client,
             user: who.user,
+            request: client.request_id(ticket.place),
             parts: Cell::new(0),
         })
     }
@@ -224,6 +233,7 @@ impl Root {
                 ("db.operation.name", Value::Text(self.name.clone())),
                 ("client.address", Value::Text(self.client.clone())),
                 ("slotway.user", Value::Text(self.user.clone())),
+                ("slotway.request", Value::Text(self.request.clone())),
                 ("slotway.parts", Value::Number(self.parts.get().into())),
             ],
             failed: outcome != Outcome::Ok,
