@@ -123,7 +123,7 @@ impl Pool {
             let owns = {
                 let routes = self.routes.borrow();
                 let reads = pipeline.manner().is_readonly && routes.is_replica(node);
-                reads || routes.owns_slots(node)
+                reads || routes.owns_slots(node) || self.is_home_node(node)
             };
             match pipeline.waiting() {
                 // What a session has for itself may lead to a node that is still to be given its first slot.

@@ -57,6 +57,9 @@ fn main() -> ExitCode {
         eprintln!("cannot have a network of its own: {}", network::enter());
         return ExitCode::FAILURE;
     }
+    if network::is_inside() {
+        network::prepare();
+    }
     let mut verdicts = Vec::new();
     for scenario in scenarios {
         println!("{}: {}", scenario.name, scenario.about);
