@@ -27,6 +27,7 @@ mod run;
 mod scenario;
 mod stage;
 mod tamper;
+mod witness;
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
