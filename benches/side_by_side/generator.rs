@@ -4,7 +4,6 @@
 //! expected, so the generator spends little beyond its system calls.
 
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -12,13 +11,14 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::exchange::{Exchange, Random};
 use crate::wait::{go_on, now};
+use crate::wire::{Door, Wire};
 
 /// How long a reply may take before the run fails.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One measurement to make.
 pub(crate) struct Drive<'a> {
-    pub(crate) address: SocketAddr,
+    pub(crate) door: Door,
     pub(crate) exchanges: &'a [Exchange],
     pub(crate) clients: usize,
     pub(crate) warm_up: Duration,
@@ -68,7 +68,7 @@ struct Generator<'a> {
 }
 
 struct Client<'a> {
-    stream: mio::net::TcpStream,
+    stream: Wire,
     exchange: &'a Exchange,
     /// Bytes of the request written, and bytes of the reply seen.
     sent: usize,
@@ -92,7 +92,7 @@ impl<'a> Generator<'a> {
         for number in 0..drive.clients {
             let mut client = Client::connect(drive, number)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
-            generator.poll.registry().register(&mut client.stream, Token(number), interest)?;
+            generator.poll.registry().register(client.stream.socket(), Token(number), interest)?;
             generator.clients.push(client);
         }
         for client in &mut generator.clients {
@@ -150,12 +150,9 @@ impl<'a> Generator<'a> {
 
 impl<'a> Client<'a> {
     fn connect(drive: &Drive<'a>, number: usize) -> Result<Self> {
-        let stream = TcpStream::connect(drive.address).context("cannot connect")?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
+        let stream = drive.door.open()?;
         let mut random = Random::new(number);
         let exchange = random.pick(drive.exchanges).context("nothing to send")?;
-        let stream = mio::net::TcpStream::from_std(stream);
         Ok(Self { stream, exchange, sent: 0, seen: 0, began: now(), random })
     }
 
@@ -166,15 +163,20 @@ impl<'a> Client<'a> {
 
     /// Writes what the socket takes; the rest goes when it is writable again.
     fn write(&mut self) -> Result<()> {
-        while let Some(rest) = self.exchange.request.get(self.sent..).filter(|it| !it.is_empty()) {
-            match self.stream.write(rest) {
+        loop {
+            let rest = self.exchange.request.get(self.sent..).unwrap_or_default();
+            let written = match rest {
+                [] => self.stream.flush().map(|()| 0),
+                rest => self.stream.write(rest),
+            };
+            match written {
+                Ok(_) if rest.is_empty() => return Ok(()),
                 Ok(count) => self.sent += count,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error).context("cannot write"),
             }
         }
-        Ok(())
     }
 
     /// Reads what is there. True when it completed the reply, after which nothing can follow.
@@ -193,8 +195,7 @@ impl<'a> Client<'a> {
                 ensure!(self.sent == self.exchange.request.len(), "answered before it was asked");
                 return Ok(true);
             }
-            // A read that leaves room has emptied the socket; more will be a new event.
-            if count < scratch.len() {
+            if self.stream.has_emptied(count, scratch.len()) {
                 return Ok(false);
             }
         }

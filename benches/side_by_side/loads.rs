@@ -69,6 +69,8 @@ pub(crate) struct Load {
     pub(crate) clients: usize,
     /// Requests that a client has in flight.
     pub(crate) pipeline: usize,
+    /// Whether clients speak TLS; the nodes never do.
+    pub(crate) tls: bool,
     pub(crate) placements: &'static [Placement],
 }
 
@@ -80,6 +82,7 @@ const PLAIN: Load = Load {
     value_bytes: 64,
     clients: 50,
     pipeline: 1,
+    tls: false,
     placements: &[One, Spread],
 };
 
@@ -108,6 +111,8 @@ pub(crate) const LOADS: &[Load] = &[
     Load { name: "set-16k", value_bytes: 16 << 10, clients: 8, verb: Verb::Set, ..PLAIN },
     Load { name: "get-1m", value_bytes: 1 << 20, clients: 8, ..PLAIN },
     Load { name: "set-1m", value_bytes: 1 << 20, clients: 8, verb: Verb::Set, ..PLAIN },
+    Load { name: "tls-get-c50", tls: true, ..PLAIN },
+    Load { name: "tls-get-p16", tls: true, pipeline: 16, ..PLAIN },
     Load { name: "mget-10", keys: 10, placements: &[Spread], ..PLAIN },
     Load { name: "mset-10", keys: 10, verb: Verb::Set, placements: &[Spread], ..PLAIN },
     Load { name: "mget-100", keys: 100, placements: &[Spread], ..PLAIN },
@@ -190,6 +195,7 @@ impl Load {
             bytes => format!("{bytes} B"),
         };
         let clients = if self.clients == 1 { "client" } else { "clients" };
-        format!("{command}, {size}, {} {clients}, pipeline {}", self.clients, self.pipeline)
+        let tls = if self.tls { ", TLS" } else { "" };
+        format!("{command}, {size}, {} {clients}, pipeline {}{tls}", self.clients, self.pipeline)
     }
 }

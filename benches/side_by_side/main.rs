@@ -4,7 +4,7 @@
 //! options          what to measure
 //! nodes, peers     a real cluster, and a proxy of each kind before it
 //! loads, exchange  what is sent, and what must come back
-//! generator, talk  one measurement; so is idle
+//! generator, talk  one measurement, so is idle; wire is how its clients connect
 //! cpu              what it cost, as the operating system counts
 //! report           medians and ratios
 //! ```
@@ -24,6 +24,7 @@ mod report;
 mod run;
 mod talk;
 mod wait;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -44,7 +45,7 @@ const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md")
 fn main() -> Result<()> {
     let options = Options::parse();
     if options.list {
-        return described().try_for_each(|(name, text)| say(&format!("{name:<10} {text}")));
+        return described().try_for_each(|(name, text)| say(&format!("{name:<11} {text}")));
     }
     if !options.bench {
         return say("This measures; run it with: cargo bench --bench side_by_side -- --help");

@@ -12,6 +12,7 @@ use crate::exchange::{Keyspace, ask, connect};
 use crate::nodes::Nodes;
 use crate::process::Process;
 use crate::wait::free_addresses;
+use crate::wire::{Door, Identity};
 
 /// Whom a load goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -89,6 +90,8 @@ impl Program {
 pub(crate) struct Peer {
     pub(crate) name: Name,
     pub(crate) address: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    encrypted: Option<SocketAddr>,
     process: Option<Process>,
     /// The nodes behind it that are its alone.
     apart: Option<Nodes>,
@@ -101,6 +104,8 @@ pub(crate) struct Stage<'a> {
     /// The server program, for the nodes of a peer that needs its own.
     pub(crate) server: &'a Path,
     pub(crate) cluster: &'a Nodes,
+    /// What peers show to clients that speak TLS.
+    pub(crate) identity: &'a Identity,
     /// Connections that a peer must be able to hold.
     pub(crate) connections: usize,
 }
@@ -109,39 +114,37 @@ impl Peer {
     /// No proxy: the first primary itself.
     pub(crate) fn direct(cluster: &Nodes) -> Self {
         let [address, ..] = cluster.addresses();
-        Self { name: Name::Direct, address, process: None, apart: None }
+        Self { name: Name::Direct, address, encrypted: None, process: None, apart: None }
     }
 
     /// Starts a proxy and waits until it answers from behind itself.
     pub(crate) fn start(program: &Program, stage: &Stage<'_>) -> Result<Self> {
         let name = program.name;
-        let [address, side] = free_addresses()?;
+        let [address, encrypted, side] = free_addresses()?;
         let apart = (name == Name::Nutcracker)
             .then(|| Nodes::apart(stage.server, stage.folder))
             .transpose()?;
         let nodes = apart.as_ref().unwrap_or(stage.cluster).addresses();
         let mut command = Command::new(&program.path);
+        let settings = |file: &str, template: &str| {
+            stage.settings(file, template, [address, encrypted], nodes)
+        };
         match name {
             Name::Direct => return Ok(Self::direct(stage.cluster)),
-            Name::Slotway => slotway(&mut command, address, side, nodes),
+            Name::Slotway => {
+                slotway(&mut command, [address, encrypted, side], nodes, stage.identity);
+            }
             Name::Envoy => {
-                let settings = include_str!("peers/envoy.yaml");
-                command.arg("-c").arg(stage.settings("envoy.yaml", settings, address, nodes)?);
+                command.arg("-c").arg(settings("envoy.yaml", include_str!("peers/envoy.yaml"))?);
                 command.args(["--concurrency", "1", "--disable-hot-restart", "-l", "error"]);
             }
             Name::Haproxy => {
-                let settings = include_str!("peers/haproxy.cfg");
-                command.arg("-db").arg("-f");
-                command.arg(stage.settings("haproxy.cfg", settings, address, nodes)?);
+                let file = settings("haproxy.cfg", include_str!("peers/haproxy.cfg"))?;
+                command.arg("-db").arg("-f").arg(file);
             }
             Name::Nutcracker => {
-                let settings = include_str!("peers/nutcracker.yaml");
-                command.arg("-c").arg(stage.settings(
-                    "nutcracker.yaml",
-                    settings,
-                    address,
-                    nodes,
-                )?);
+                let file = settings("nutcracker.yaml", include_str!("peers/nutcracker.yaml"))?;
+                command.arg("-c").arg(file);
                 command.args(["-o", "/dev/stderr", "-v", "4", "-a", "127.0.0.1"]);
                 command.arg("-s").arg(side.port().to_string());
             }
@@ -152,7 +155,19 @@ impl Peer {
         process
             .until(|| ask(&connect(address)?, &["SET", "{b}:ready", "yes"]))
             .with_context(|| format!("{} does not answer", name.word()))?;
-        Ok(Self { name, address, process: Some(process), apart })
+        let encrypted = (name != Name::Nutcracker).then_some(encrypted);
+        if let Some(address) = encrypted {
+            process.until(|| connect(address))?;
+        }
+        Ok(Self { name, address, encrypted, process: Some(process), apart })
+    }
+
+    /// Where clients connect; `None`: it does not speak TLS.
+    pub(crate) fn door(&self, tls: bool, identity: &Identity) -> Option<Door> {
+        match tls {
+            false => Some(Door { address: self.address, tls: None }),
+            true => self.encrypted.map(|address| identity.door(address)),
+        }
     }
 
     /// Makes the keys readable through it.
@@ -181,10 +196,15 @@ impl Stage<'_> {
         &self,
         file: &str,
         template: &str,
-        listen: SocketAddr,
+        [listen, encrypted]: [SocketAddr; 2],
         nodes: [SocketAddr; 3],
     ) -> Result<PathBuf> {
         let mut text = template.replace("@LISTEN@", &listen.port().to_string());
+        text = text.replace("@ENCRYPTED@", &encrypted.port().to_string());
+        let Identity { certificate, key, both, .. } = self.identity;
+        for (name, file) in [("@CERTIFICATE@", certificate), ("@KEY@", key), ("@BOTH@", both)] {
+            text = text.replace(name, &file.display().to_string());
+        }
         text = text.replace("@CONNECTIONS@", &self.connections.max(2000).to_string());
         for (number, node) in nodes.iter().enumerate() {
             text = text.replace(&format!("@NODE{number}@"), &node.port().to_string());
@@ -195,10 +215,18 @@ impl Stage<'_> {
     }
 }
 
-fn slotway(command: &mut Command, listen: SocketAddr, admin: SocketAddr, nodes: [SocketAddr; 3]) {
+fn slotway(
+    command: &mut Command,
+    [listen, encrypted, admin]: [SocketAddr; 3],
+    nodes: [SocketAddr; 3],
+    identity: &Identity,
+) {
     command.args(["serve", "--workers", "1"]);
     command.args(["--listen", &listen.to_string(), "--admin", &admin.to_string()]);
     for node in nodes {
         command.args(["--node", &node.to_string()]);
     }
+    command.env("SLOTWAY_LISTEN__TLS_ADDRESS", encrypted.to_string());
+    command.env("SLOTWAY_LISTEN__TLS_CERTIFICATE_FILE", &identity.certificate);
+    command.env("SLOTWAY_LISTEN__TLS_KEY_FILE", &identity.key);
 }

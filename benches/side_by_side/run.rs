@@ -17,6 +17,7 @@ use crate::peers::{Name, Peer, Program, Stage};
 use crate::report::{Figures, Measurement};
 use crate::say;
 use crate::talk::play;
+use crate::wire::Identity;
 
 /// Descriptors for everything that is not a client's connection.
 const SPARE_DESCRIPTORS: u64 = 200;
@@ -35,11 +36,13 @@ pub(crate) fn rounds(
     let loads = options.loads()?;
     let folder = tempfile::tempdir()?;
     let cluster = Nodes::cluster(&options.server, folder.path())?;
+    let identity = Identity::new(folder.path())?;
     let stage = Stage {
         folder: folder.path(),
         cores,
         server: &options.server,
         cluster: &cluster,
+        identity: &identity,
         connections: held,
     };
     let mut rounds = Rounds { options, programs, stage, peers: vec![], measurements: vec![] };
@@ -108,10 +111,12 @@ impl Rounds<'_> {
         round: usize,
     ) -> Result<()> {
         self.compare(load.name, placement, round, |rounds, peer| {
-            rounds.measure(peer, |[warm_up, window], snapshot| {
-                let (address, clients) = (peer.address, load.clients);
-                drive(&Drive { address, exchanges, clients, warm_up, window }, snapshot)
-            })
+            let Some(door) = peer.door(load.tls, rounds.stage.identity) else { return Ok(None) };
+            let measured = rounds.measure(peer, |[warm_up, window], snapshot| {
+                let clients = load.clients;
+                drive(&Drive { door, exchanges, clients, warm_up, window }, snapshot)
+            });
+            measured.map(Some)
         })
     }
 
@@ -124,17 +129,17 @@ impl Rounds<'_> {
                     snapshot()
                 })
             })?;
-            Ok(Figures { node_connections: Some(connections as f64), ..figures })
+            Ok(Some(Figures { node_connections: Some(connections as f64), ..figures }))
         })
     }
 
-    /// Measures one load through every peer that the placement compares.
+    /// Measures one load through every peer that the placement compares, and that has a way to be measured.
     fn compare(
         &mut self,
         load: &'static str,
         keys: Placement,
         round: usize,
-        measure: impl Fn(&Self, &Peer) -> Result<Figures>,
+        measure: impl Fn(&Self, &Peer) -> Result<Option<Figures>>,
     ) -> Result<()> {
         let compared: Vec<&Peer> =
             self.peers.iter().filter(|peer| keys.peers().contains(&peer.name)).collect();
@@ -143,6 +148,7 @@ impl Rounds<'_> {
         for peer in early.iter().chain(late) {
             let figures = measure(self, peer)
                 .with_context(|| format!("{load} through {}", peer.name.word()))?;
+            let Some(figures) = figures else { continue };
             let measurement = Measurement { load, keys, peer: peer.name, round, figures };
             progress(&measurement)?;
             measured.push(measurement);
@@ -228,7 +234,7 @@ fn progress(it: &Measurement) -> Result<()> {
         .filter_map(|(name, figure, unit)| Some(format!("{name}{:.2}{unit}", (*figure)?)))
         .collect();
     let (load, keys, peer) = (it.load, it.keys.word(), it.peer.word());
-    say(&format!("{}: {load:<10} {keys:<6} {peer:<10} {}", it.round + 1, figures.join(", ")))
+    say(&format!("{}: {load:<11} {keys:<6} {peer:<10} {}", it.round + 1, figures.join(", ")))
 }
 
 /// The idle load needs a descriptor for each connection, here and in the proxy, and in a relay two.
