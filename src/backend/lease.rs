@@ -30,6 +30,8 @@ use super::stream::Stream;
 
 /// Most bytes in one reply: what a server's longest string allows, with some room.
 const REPLY_BYTES: usize = 1 << 30;
+/// More than a client's socket takes at once of a reply that is passed on whole.
+const TAKEN_AT_ONCE: usize = 8 << 20;
 /// Idle leases that a node keeps for each protocol.
 const KEPT: usize = 64;
 /// Pauses while a slot has no owner that can be reached.
@@ -294,7 +296,10 @@ impl Pool {
         let handshake = self.handshake(protocol);
         match dial(&node.address, &handshake).await {
             Ok(stream) => {
-                let talk = FramedRead::new(stream, Replies::new(REPLY_BYTES));
+                // A longer one would be more than its client may leave unread.
+                let unread = self.settings().limits.output_hard;
+                let most = unread.saturating_add(TAKEN_AT_ONCE).min(REPLY_BYTES);
+                let talk = FramedRead::new(stream, Replies::new(most));
                 Ok(Ok(Lease { node: node.clone(), protocol, talk, number: None, _share: share }))
             }
             Err(error) => {

@@ -326,6 +326,7 @@ fn sessions_from_a_seed_harm_nobody_else() {
         .setting("runtime.drain_time", "1s")
         .setting("limits.client_memory", "48MiB")
         .setting("limits.output_hard", "16MiB")
+        .setting("backend.leases", 3)
         .setting("limits.request_bytes", "16MiB")
         .setting("limits.bulk_bytes", "8MiB")
         .setting("routing.gathered_bytes", "8MiB")
