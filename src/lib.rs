@@ -54,6 +54,7 @@
 //! | [`doctor`] | examines a living cluster: what is wrong, why, and what to do |
 //! | [`survey`] | one look at a whole cluster from outside: its shards, and how far each node has come |
 //! | [`drill`] | tests failover on a living cluster, and measures what clients see of it |
+//! | [`backup`] | a cluster's data to a folder or object storage, and a new cluster made of it |
 //!
 //! # Invariants
 //!
@@ -173,3 +174,5 @@ pub mod doctor;
 pub mod survey;
 
 pub mod drill;
+
+pub mod backup;

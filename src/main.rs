@@ -10,6 +10,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use clap_mangen::Man;
 use slotway::admin;
+use slotway::backup::{self, RestoreOptions};
 use slotway::config::{Flag, Mistakes, Settings, Sources};
 use slotway::doctor::{self, Form};
 use slotway::drill;
@@ -48,6 +49,10 @@ enum Command {
     Doctor(Doctor),
     /// Test failover: change a shard's primary and measure what clients see. Exit status 1 when it went wrong.
     Drill(Drill),
+    /// Take a backup of a cluster, in a folder or in object storage; list and verify those that are there.
+    Backup(Backup),
+    /// Make a new local cluster of a backup.
+    Restore(RestoreOptions),
     /// Write the manual: this program's page, or into a folder the pages of all its commands.
     Manual(Manual),
     /// Write the completions for a shell.
@@ -145,6 +150,14 @@ struct Drill {
 }
 
 #[derive(Args)]
+struct Backup {
+    #[command(flatten)]
+    nodes: Nodes,
+    #[command(flatten)]
+    options: backup::Options,
+}
+
+#[derive(Args)]
 struct Manual {
     /// The folder, such as /usr/local/share/man/man1; without it, one page goes to standard output.
     #[arg(value_name = "DIR")]
@@ -223,6 +236,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Probe(probe) => probe.run()?,
         Command::Doctor(doctor) => return doctor.run(),
         Command::Drill(drill) => return drill.run(),
+        Command::Backup(backup) => backup.run()?,
+        Command::Restore(options) => write!(std::io::stdout(), "{}", backup::restore(&options)?)?,
         Command::Manual(manual) => manual.run()?,
         Command::Completions(completions) => completions.run()?,
         Command::NodeExec(node) => {
@@ -285,14 +300,14 @@ impl Probe {
 }
 
 impl Nodes {
-    fn settings(self) -> Result<Settings, Mistakes> {
+    fn settings(self, needs_nodes: bool) -> Result<Settings, Mistakes> {
         let nodes = (!self.nodes.is_empty()).then(|| self.nodes.join(","));
         let flag = nodes.map(|text| Flag { name: "--node", path: "cluster.nodes", text });
         let sources = Sources {
             file: self.config,
             variables: std::env::vars_os().collect(),
             flags: flag.into_iter().collect(),
-            needs_nodes: true,
+            needs_nodes,
         };
         sources.load()
     }
@@ -300,16 +315,24 @@ impl Nodes {
 
 impl Drill {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let report = drill::run(self.nodes.settings()?, &self.options)?;
+        let report = drill::run(self.nodes.settings(true)?, &self.options)?;
         let text = if self.options.json { report.json() } else { report.text() };
         write!(std::io::stdout(), "{text}")?;
         Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
+impl Backup {
+    fn run(self) -> anyhow::Result<()> {
+        let settings = self.nodes.settings(self.options.needs_cluster())?;
+        write!(std::io::stdout(), "{}", backup::run(settings, &self.options)?)?;
+        Ok(())
+    }
+}
+
 impl Doctor {
     fn run(self) -> anyhow::Result<ExitCode> {
-        let report = doctor::examine(self.nodes.settings()?)?;
+        let report = doctor::examine(self.nodes.settings(true)?)?;
         let mut out = std::io::stdout();
         let form = match self.json {
             true => Form::Json,

@@ -37,7 +37,18 @@ fn help_lists_what_scripts_rely_on() {
     for (arguments, expected) in [
         (
             &["--help"][..],
-            &["up", "serve", "check", "probe", "doctor", "drill", "manual", "completions"][..],
+            &[
+                "up",
+                "serve",
+                "check",
+                "probe",
+                "doctor",
+                "drill",
+                "backup",
+                "restore",
+                "manual",
+                "completions",
+            ][..],
         ),
         (
             &["up", "--help"],

@@ -35,6 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("doctor", &["backend", "cluster", "config", "resp"]),
     ("survey", &["backend", "cluster", "config", "resp"]),
     ("drill", &["backend", "cluster", "config", "launch", "resp", "survey"]),
+    ("backup", &["backend", "config", "launch", "resp", "survey", "tls"]),
 ];
 
 /// Files that are no room: the map, which declares the rooms and holds no code, and the command line, which imports

@@ -9,7 +9,6 @@ mod budget;
 mod clock;
 pub mod connect;
 mod driver;
-mod framing;
 mod health;
 mod hold;
 mod home;

@@ -20,8 +20,7 @@ use crate::cluster::Slot;
 use crate::resp::{Protocol, Value, write};
 
 use super::clock::{Micros, micros};
-use super::connect::{Cause, dial, send};
-use super::framing::Replies;
+use super::connect::{Cause, Replies, dial, send};
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
 use super::redirect::{Refusal, refusal};

@@ -40,7 +40,7 @@ impl Crew {
             start: Instant::now(),
             stop: CancellationToken::new(),
             tasks: JoinSet::new(),
-            seen: [const { None }; 2].map(|none: Option<_>| none.unwrap_or_default()),
+            seen: Default::default(),
         };
         let tags = Tags::new();
         // Two drills at once do not write each other's keys.

@@ -64,6 +64,12 @@ impl File<'_> {
     }
 }
 
+/// Has libraries that make connections of their own use the same cryptography.
+pub fn choose_cryptography() {
+    // A second time it is chosen already.
+    let _ = ring::default_provider().install_default();
+}
+
 fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -9,7 +9,7 @@ import yaml
 from conftest import DEPLOY, SLOTWAY, TOP, run
 
 FOLDER = DEPLOY / "kubernetes"
-BUILDS = ["redis", "gateway", "sidecar", "bitnami", "overlays/trial", "overlays/production", "overlays/larger"]
+BUILDS = ["redis", "gateway", "backup", "sidecar", "bitnami", "overlays/trial", "overlays/production", "overlays/larger"]
 # The oldest version that has all that is used, and the newest whose schemas are there.
 VERSIONS = ["1.30", "newest"]
 OPERATOR = "monitoring.coreos.com/v1"
@@ -24,7 +24,9 @@ def of_kind(objects, *kinds):
 
 
 def pod_templates(objects):
-    return [(one, one["spec"]["template"]) for one in of_kind(objects, "Deployment", "StatefulSet", "Job")]
+    specs = [(one, one["spec"]) for one in of_kind(objects, "Deployment", "StatefulSet", "Job")]
+    specs += [(one, one["spec"]["jobTemplate"]["spec"]) for one in of_kind(objects, "CronJob")]
+    return [(one, spec["template"]) for one, spec in specs]
 
 
 def containers(template):
@@ -76,6 +78,8 @@ def wanted_by(template):
             yield "ConfigMap", volume["configMap"]["name"]
         if "secret" in volume:
             yield "Secret", volume["secret"]["secretName"]
+        if "persistentVolumeClaim" in volume:
+            yield "PersistentVolumeClaim", volume["persistentVolumeClaim"]["claimName"]
     for container in containers(template):
         for source in container.get("envFrom", []):
             yield "ConfigMap", source["configMapRef"]["name"]
@@ -146,6 +150,21 @@ def test_the_gateway_gets_settings_that_it_accepts_and_time_to_drain(build, tmp_
     assert rolling["maxUnavailable"] == 0 and rolling["maxSurge"] >= 1
     assert pod["containers"][0]["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert pod["containers"][0]["livenessProbe"]["httpGet"]["path"] == "/healthz", "a drain is no reason to kill"
+
+
+@pytest.mark.parametrize("build", ["backup", "overlays/production"])
+def test_the_backup_gets_settings_and_flags_that_it_accepts(build, tmp_path):
+    objects = built(build)
+    (settings,) = [one for one in of_kind(objects, "ConfigMap") if "backup.toml" in one["data"]]
+    (tmp_path / "password").write_text("secret\n")
+    (tmp_path / "backup.toml").write_text(settings["data"]["backup.toml"].replace("/secrets/nodes", str(tmp_path)))
+    run(SLOTWAY, "check", "--config", tmp_path / "backup.toml")
+    (job,) = of_kind(objects, "CronJob")
+    (container,) = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    # Nobody is there to be backed up, so all that is left to go wrong is the cluster.
+    args = [one.replace("/etc/slotway", str(tmp_path)).replace("/backups", str(tmp_path)) for one in container["args"]]
+    failed = run(SLOTWAY, *args, check=False)
+    assert failed.returncode == 1 and "no node can be asked" in failed.stderr
 
 
 def test_the_sidecar_starts_with_its_flags_and_variables(tmp_path):

@@ -6,7 +6,7 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 use slotway::launch::{LocalCluster, Options};
 
-use crate::harness::{Cluster, Gateway, PATIENCE, Shape, free_ports, new_folder, wait_for};
+use crate::harness::{Cluster, Gateway, PATIENCE, Shape, free_ports, new_folder};
 
 fn drill(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_slotway"));
@@ -36,15 +36,6 @@ fn refusal(arguments: &[&str]) -> String {
     String::from_utf8(output.stderr).unwrap()
 }
 
-/// A node hears that another one is a replica only some time after it was made one.
-fn wait_until_known(cluster: &Cluster) -> String {
-    let node = cluster.node(0);
-    wait_for("a node that knows all replicas", || {
-        node.client().call("CLUSTER NODES").text().matches("slave ").count() == 3
-    });
-    node.address().to_string()
-}
-
 fn keys_left(cluster: &Cluster) -> usize {
     (0..6)
         .map(|place| cluster.node(place).client().call("KEYS slotway:drill:*").items().len())
@@ -53,8 +44,8 @@ fn keys_left(cluster: &Cluster) -> usize {
 
 #[test]
 fn a_replica_takes_over_and_clients_of_the_gateway_see_only_a_pause() {
-    let cluster = Cluster::quick_failover();
-    let seed = wait_until_known(&cluster);
+    let cluster = Cluster::start(Shape { primaries: 3, replicas: 1, node_timeout_ms: 15_000 });
+    let seed = cluster.wait_until_known();
     let gateway = Gateway::before(&cluster).start();
     let (node, gate) = (cluster.node(1).address().to_string(), gateway.address().to_string());
 
@@ -76,7 +67,7 @@ fn a_replica_takes_over_and_clients_of_the_gateway_see_only_a_pause() {
     assert_eq!(keys_left(&cluster), 0);
 
     // As clients of the cluster, every shard in turn; the second one goes back to where it was.
-    wait_until_known(&cluster);
+    cluster.wait_until_known();
     let drills = report(&["--node", &seed]);
     let primaries: Vec<&str> =
         drills.iter().map(|one| one["new_primary"].as_str().unwrap()).collect();
@@ -92,7 +83,7 @@ fn a_replica_takes_over_and_clients_of_the_gateway_see_only_a_pause() {
 #[test]
 fn what_cannot_be_done_is_refused_before_anything_happens() {
     let shared = Cluster::shared();
-    let node = wait_until_known(shared);
+    let node = shared.wait_until_known();
     let said = refusal(&["--node", &node, "--shard", "1"]);
     assert!(said.contains("takes over from") && said.contains("or with --yes"), "{said}");
     let said = refusal(&["--node", &node, "--shard", "9", "--yes"]);

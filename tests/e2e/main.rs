@@ -13,6 +13,7 @@
 mod acl;
 mod admin;
 mod audit;
+mod backup;
 mod blocking;
 mod blocking_faults;
 mod blocking_moves;

@@ -134,6 +134,17 @@ impl Cluster {
         self.wait_until_agreed();
     }
 
+    /// Waits until the first node knows all replicas, which it hears of only some time after they were made. Says where
+    /// it is, for those who ask it alone.
+    pub(crate) fn wait_until_known(&self) -> String {
+        let replicas = self.nodes.len() - self.shape.primaries;
+        wait_for("a node that knows all replicas", || {
+            self.nodes[0].client().call("CLUSTER NODES").text().matches("slave ").count()
+                == replicas
+        });
+        self.nodes[0].address().to_string()
+    }
+
     /// Gives all nodes another password, and closes the connections that were made with the one before. Afterwards
     /// nothing of this that asks a node works any more.
     pub(crate) fn change_password(&self, before: &str, after: &str) {

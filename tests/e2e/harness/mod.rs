@@ -6,6 +6,7 @@
 )]
 
 mod authority;
+mod bucket;
 mod cluster;
 mod fake;
 mod gateway;
@@ -18,6 +19,7 @@ mod slots;
 mod wire;
 
 pub(crate) use authority::{Authority, Identity, text};
+pub(crate) use bucket::Bucket;
 pub(crate) use cluster::{Cluster, Shape};
 pub(crate) use fake::{Act, FakeCluster};
 pub(crate) use gateway::{Builder, Gateway};
