@@ -46,7 +46,7 @@
 //! | [`cluster`] | who serves a slot: an immutable snapshot |
 //! | [`route`] | a request becomes a plan; names slots, knows no connections |
 //! | [`backend`] | a worker's connections to the nodes; moves bytes, knows no commands |
-//! | [`observe`] | what watches requests, beside their path: audit log, slow log, hot and big keys |
+//! | [`observe`] | what watches requests, beside their path: audit log, slow log, hot and big keys, traces |
 //! | [`session`] | one client, from first byte to last |
 //! | [`admin`] | HTTP for machines and people |
 //! | [`runtime`] | threads and lifetimes |
@@ -91,7 +91,8 @@
 //! From the control thread to the workers: accepted sockets; snapshots of the settings, of the topology, of how
 //! replicas stand, of the commands that are known, each with the word that it changed; the word to drain.
 //!
-//! From a worker to the control thread: "look at the topology" (bounded).
+//! From a worker to the control thread: "look at the topology" (bounded); spans of traced requests, in a program with
+//! the feature `traces` (bounded: more are left out).
 //!
 //! Between workers (bounded): questions about clients and scripts; how many listen to which channel; changed keys, for
 //! a client that is told in another's place.
