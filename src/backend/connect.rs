@@ -6,17 +6,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
-use tokio_util::codec::{Decoder, FramedRead};
+use tokio_util::codec::FramedRead;
 
 use crate::config::{self, Secret};
-use crate::resp::{Protocol, ReplyError, ReplyScanner, Value, write};
+use crate::resp::{Protocol, ReplyError, Value, write};
 use crate::tls::{Connector, TlsError};
 
+use super::framing::Replies;
 use super::stream::Stream;
 
 /// After this time without a byte the kernel asks whether the other end still lives.
@@ -345,39 +346,6 @@ impl Conversation {
             *reply = next(&mut self.talk).await?;
         }
         Ok(replies)
-    }
-}
-
-/// Cuts what arrives into replies. Each is at most `most` bytes long.
-#[derive(Debug)]
-pub(super) struct Replies {
-    scanner: ReplyScanner,
-    most: usize,
-}
-
-impl Replies {
-    pub(super) fn new(most: usize) -> Self {
-        Self { scanner: ReplyScanner::new(), most }
-    }
-}
-
-impl Decoder for Replies {
-    type Item = Bytes;
-    type Error = Cause;
-
-    fn decode(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Cause> {
-        match self.scanner.scan(buffer)? {
-            Some(length) if length <= self.most => Ok(Some(buffer.split_to(length).freeze())),
-            None if buffer.len().saturating_add(self.scanner.missing()) <= self.most => Ok(None),
-            _ => Err(Cause::TooLong(self.most)),
-        }
-    }
-
-    fn decode_eof(&mut self, buffer: &mut BytesMut) -> Result<Option<Bytes>, Cause> {
-        match self.decode(buffer)? {
-            None => Err(Cause::Closed),
-            reply => Ok(reply),
-        }
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! It is one for all workers, so that every client of this gateway sees the messages of a channel in one order,
 //! whoever published them, as from one server. Each gateway picks its own, so the load spreads.
+//!
+//! It stays home when a replica takes over from it: a replica carries messages as well, and two nodes hear of a message
+//! at different times, so a change of home is a moment in which messages are missed, or heard twice.
 
 use std::rc::Rc;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 
-use crate::cluster::Slot;
+use crate::cluster::{Health, Slot};
 
 use super::node::Node;
 use super::pool::Pool;
@@ -25,10 +28,10 @@ impl Home {
 }
 
 impl Pool {
-    /// The home node: the one chosen before, as long as it serves slots and can be reached; else another one.
+    /// The home node: the one chosen before, as long as the cluster has it and it can be reached; else a primary.
     pub(super) fn home(&self) -> Option<Rc<Node>> {
         let chosen = self.parts.home.0.load_full();
-        let known = chosen.as_deref().and_then(|address| self.primary_at(address));
+        let known = chosen.as_deref().and_then(|address| self.member_at(address));
         if known.as_ref().is_some_and(|node| self.can_reach(node)) {
             return known;
         }
@@ -36,7 +39,7 @@ impl Pool {
         self.parts.home.replace(&chosen, &other.address);
         self.news.notify_one();
         let agreed = self.parts.home.0.load_full();
-        agreed.as_deref().and_then(|address| self.primary_at(address)).or(Some(other))
+        agreed.as_deref().and_then(|address| self.member_at(address)).or(Some(other))
     }
 
     /// Whether the owner of this slot is the home node.
@@ -48,7 +51,7 @@ impl Pool {
     /// The node is not home any more if there is another one that can be.
     pub(super) fn leave_home(&self, node: &Node) {
         let chosen = self.parts.home.0.load_full();
-        if chosen.as_deref().is_none_or(|address| **address != *node.address) {
+        if !self.is_home_node(node) {
             return;
         }
         let fits = |other: &Node| other.address != node.address && self.can_reach(other);
@@ -62,8 +65,25 @@ impl Pool {
         node.down(self.clock().now()).is_none()
     }
 
-    fn primary_at(&self, address: &str) -> Option<Rc<Node>> {
+    /// Whether this is the home node.
+    pub(super) fn is_home_node(&self, node: &Node) -> bool {
+        let chosen = self.parts.home.0.load();
+        chosen.as_deref().is_some_and(|address| **address == *node.address)
+    }
+
+    pub(super) fn primary_at(&self, address: &str) -> Option<Rc<Node>> {
         self.routes.borrow().primaries().find(|node| *node.address == *address).cloned()
+    }
+
+    /// A node of the cluster that is well: just after a failover it is neither a primary nor a replica.
+    fn member_at(&self, address: &str) -> Option<Rc<Node>> {
+        self.primary_at(address).or_else(|| {
+            let topology = self.topology();
+            let mut nodes = topology.nodes();
+            let is_well =
+                nodes.any(|node| *node.address == *address && node.health != Health::Failed);
+            is_well.then(|| self.node(address))
+        })
     }
 
     fn random_primary(&self, fits: impl Fn(&Node) -> bool) -> Option<Rc<Node>> {

@@ -20,7 +20,9 @@ use crate::resp::Protocol;
 
 use super::UNCERTAIN;
 use super::clock::micros;
-use super::connect::{Cause, Replies, dial, send};
+use super::connect::{Cause, dial, send};
+use super::framing::Replies;
+use super::health::silence;
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
 use super::redirect::{Refusal, refusal};
@@ -35,6 +37,9 @@ const KEPT: usize = 64;
 /// Pauses while a slot has no owner that can be reached.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+
+/// Why a slot without an owner is not served.
+const NOBODY: &str = "no node serves the slot";
 
 /// Why there is no lease, or no reply on it. `Display` is the line that the client gets.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,7 +176,7 @@ impl Pool {
                     Ok(lease) => return Ok(lease),
                     Err(why) => why,
                 },
-                None => "no node serves the slot".to_owned(),
+                None => NOBODY.to_owned(),
             };
             if self.clock().tick().saturating_sub(started)
                 >= micros(self.settings().backend.hold_time)
@@ -181,6 +186,19 @@ impl Pool {
             sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+    }
+
+    /// Which of these slots cannot be served now, and why: the first one's error; `None`: each of them can.
+    pub fn not_served(&self, slots: impl IntoIterator<Item = Slot>) -> Option<LeaseError> {
+        let now = self.clock().now();
+        let why = |slot: &Slot| {
+            let routes = self.routes.borrow();
+            let Some(node) = routes.owner(*slot) else { return Some(NOBODY.to_owned()) };
+            let silence = node.is_silent().then(|| silence(node));
+            silence.or_else(|| node.down(now)).map(|why| why.to_string())
+        };
+        let mut slots = slots.into_iter();
+        slots.find_map(|slot| Some(LeaseError::NotServed(slot.index(), why(&slot)?)))
     }
 
     /// A connection to the node of this address, as a redirection or the topology names it.

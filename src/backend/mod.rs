@@ -9,6 +9,7 @@ mod budget;
 mod clock;
 pub mod connect;
 mod driver;
+mod framing;
 mod health;
 mod hold;
 mod home;

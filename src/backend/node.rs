@@ -24,6 +24,8 @@ pub(super) struct Node {
     /// Dialling failed: not before this time again, and why.
     down: RefCell<Option<Down>>,
     failures: Cell<u32>,
+    /// Shared connections that stand. As long as there is one, a failure to dial is no more than that.
+    open: Cell<u32>,
     /// It owes replies, and a probe was not answered either: it gets nothing new until it speaks.
     silent: Cell<bool>,
     /// What is known of it as a replica.
@@ -48,6 +50,7 @@ impl Node {
             own: RefCell::default(),
             down: RefCell::new(None),
             failures: Cell::new(0),
+            open: Cell::new(0),
             silent: Cell::new(false),
             standing: Cell::default(),
             probed: Cell::new(false),
@@ -128,7 +131,23 @@ impl Node {
 
     /// Whether the node may be sent something new: neither down nor silent.
     pub(super) fn is_usable(&self, now: Micros) -> bool {
-        !self.is_silent() && self.down(now).is_none()
+        !self.is_silent() && (self.is_reached() || self.down(now).is_none())
+    }
+
+    /// Whether a shared connection to it stands.
+    pub(super) fn is_reached(&self) -> bool {
+        self.open.get() > 0
+    }
+
+    /// A shared connection to it stands from now on.
+    pub(super) fn opened(&self) {
+        self.open.set(self.open.get() + 1);
+        self.came_up();
+    }
+
+    /// One of them has ended.
+    pub(super) fn ended(&self) {
+        self.open.set(self.open.get().saturating_sub(1));
     }
 
     pub(super) fn is_silent(&self) -> bool {

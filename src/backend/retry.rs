@@ -190,9 +190,37 @@ impl Pool {
 /// first finds out if it can be, and the others wait for that.
 fn may_be_tried(owner: Option<&Rc<Node>>, tried: &mut Vec<Rc<Node>>, now: Micros) -> bool {
     let Some(node) = owner.filter(|node| node.is_usable(now)) else { return false };
+    if node.is_reached() {
+        return true;
+    }
     let first = !node.is_connected() && !tried.iter().any(|other| Rc::ptr_eq(other, node));
     if node.has_failed() && first {
         tried.push(node.clone());
     }
     first || !node.has_failed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::WorkerMetrics;
+
+    #[test]
+    fn one_of_many_tries_a_node_that_was_not_reached() {
+        let node = Rc::new(Node::new("a:1", WorkerMetrics::default().node("a:1")));
+        let tries = |now| {
+            let mut tried = Vec::new();
+            [(); 2].map(|()| may_be_tried(Some(&node), &mut tried, now))
+        };
+        assert_eq!(tries(0), [true, true]);
+        node.went_down(0, "refused".into(), |_| 10);
+        assert_eq!(tries(9), [false, false], "not so soon");
+        assert_eq!(tries(10), [true, false]);
+        // A connection stands, and another one could not be made.
+        node.opened();
+        node.went_down(10, "timed out".into(), |_| 10);
+        assert_eq!(tries(11), [true, true]);
+        node.ended();
+        assert_eq!(tries(11), [false, false]);
+    }
 }

@@ -12,8 +12,9 @@ use tokio_util::codec::FramedRead;
 
 use crate::resp::{Protocol, Value, write};
 
-use super::connect::{Cause, Handshake, Replies, dial, send};
+use super::connect::{Cause, Handshake, dial, send};
 use super::driver::Driver;
+use super::framing::Replies;
 use super::pipeline::{Ended, Pipeline};
 use super::pool::Pool;
 use super::stream::Stream;

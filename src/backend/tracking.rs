@@ -20,7 +20,8 @@ use crate::cluster::Slot;
 use crate::resp::{Protocol, Value, write};
 
 use super::clock::{Micros, micros};
-use super::connect::{Cause, Replies, dial, send};
+use super::connect::{Cause, dial, send};
+use super::framing::Replies;
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
 use super::redirect::{Refusal, refusal};

@@ -50,11 +50,12 @@ impl Pool {
         let why = match connect::dial(&node.address, &handshake).await {
             Ok(stream) => {
                 self.parts.clock.tick();
-                node.came_up();
+                node.opened();
                 node.metrics.set_up(true);
                 node.metrics.pipeline_opened();
                 self.parts.metrics.pipeline_opened();
                 let why = Driver::new(self.clone(), pipeline.clone(), stream).await;
+                node.ended();
                 let lost = pipeline.pending() > 0;
                 node.metrics.pipeline_closed(lost);
                 self.parts.metrics.pipeline_closed(lost);
@@ -123,7 +124,7 @@ impl Pool {
             let owns = {
                 let routes = self.routes.borrow();
                 let reads = pipeline.manner().is_readonly && routes.is_replica(node);
-                reads || routes.owns_slots(node)
+                reads || routes.owns_slots(node) || self.is_home_node(node)
             };
             match pipeline.waiting() {
                 // What a session has for itself may lead to a node that is still to be given its first slot.

@@ -7,8 +7,8 @@ use std::{fs, thread};
 
 use crate::harness::Gateway;
 use crate::history::Moment;
-use crate::load::{Asked, Class, Journal};
-use crate::stage::Blow;
+use crate::load::{Asked, Journal};
+use crate::witness::Outage;
 
 /// Counters of the gateway that tell of calm, and what they are called on its metrics page.
 const COUNTERS: [(&str, &str); 5] = [
@@ -44,22 +44,19 @@ impl Counted {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pauses {
     pub(crate) longest: Moment,
-    /// Counted from when the cluster itself served again.
+    /// While the cluster itself served everything.
     pub(crate) beyond: Moment,
 }
 
 impl Pauses {
-    pub(crate) fn of(asked: &[Asked], blows: &[Blow]) -> Self {
+    pub(crate) fn of(asked: &[Asked], outages: &[Outage]) -> Self {
         let mut pauses = Self::default();
-        let own = |asked: &&Asked| !matches!(asked.class, Class::Pop | Class::Subscribe);
-        for Asked { span, .. } in asked.iter().filter(own) {
+        for Asked { span, .. } in asked.iter().filter(|asked| asked.class.is_prompt()) {
             pauses.longest = pauses.longest.max(span.answered - span.sent);
-            let struck = blows.iter().filter(|blow| {
-                span.sent <= blow.served && (blow.served..).contains(&span.answered)
-            });
-            // When there were several, it waited for the last one that it met.
-            let beyond = struck.map(|blow| span.answered - blow.served).min();
-            pauses.beyond = pauses.beyond.max(beyond.unwrap_or_default());
+            let met = |outage: &&Outage| outage.begin < span.answered && outage.end > span.sent;
+            let served = outages.iter().filter(met).map(|outage| outage.end).max();
+            let since = served.unwrap_or_default().max(span.sent);
+            pauses.beyond = pauses.beyond.max(span.answered.saturating_sub(since));
         }
         pauses
     }
@@ -67,9 +64,9 @@ impl Pauses {
 
 /// The time within which 99 of 100 of these were answered.
 pub(crate) fn p99<'a>(asked: impl Iterator<Item = &'a Asked>) -> Moment {
-    let own = |asked: &&Asked| !matches!(asked.class, Class::Pop | Class::Subscribe);
+    let prompt = asked.filter(|asked| asked.class.is_prompt());
     let mut times: Vec<Moment> =
-        asked.filter(own).map(|asked| asked.span.answered - asked.span.sent).collect();
+        prompt.map(|asked| asked.span.answered - asked.span.sent).collect();
     times.sort_unstable();
     times.get(times.len() * 99 / 100).copied().unwrap_or_default()
 }

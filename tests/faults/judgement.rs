@@ -3,15 +3,20 @@
 use std::time::Duration;
 
 use crate::clock::micros;
+use crate::figures::{Weight, p99};
 use crate::history::{Fault, Moment};
-use crate::load::Trouble;
+use crate::load::{Asked, Class, Trouble};
 use crate::run::Outcome;
 
 /// A silent node is found out after an interval and a probe, half a second each; then nothing more is sent to it.
 const FOUND_OUT: Duration = Duration::from_millis(1_500);
 /// The same on a machine that is busy with other things.
 const FOUND_OUT_LATE: Duration = Duration::from_secs(5);
-const A_SECOND: Duration = Duration::from_secs(1);
+pub(crate) const A_SECOND: Duration = Duration::from_secs(1);
+/// A request is held this long at least before it is given up (`backend.hold_time` is more).
+const HELD: Duration = Duration::from_secs(14);
+/// A gateway needs a tenth of that for this load.
+const MOST_MEMORY: usize = 256 << 20;
 /// Errors that are named; the others are only counted.
 const NAMED: usize = 5;
 
@@ -24,10 +29,93 @@ pub(crate) fn no_error(outcome: &Outcome<'_>) -> Vec<Fault> {
     named(outcome.journal.troubles.iter())
 }
 
-pub(crate) fn pause_below_a_second(outcome: &Outcome<'_>) -> Vec<Fault> {
-    let longest = outcome.pauses.longest;
-    let is_long = longest >= micros(A_SECOND) && !outcome.options.short;
-    is_long.then(|| format!("a pause of {longest} us")).into_iter().collect()
+/// Beyond what the cluster itself takes, which may be long on a busy machine.
+pub(crate) fn pause_below(outcome: &Outcome<'_>, bound: Duration) -> Vec<Fault> {
+    let beyond = outcome.pauses.beyond;
+    let is_long = beyond >= micros(bound) && !outcome.options.short;
+    is_long
+        .then(|| format!("a pause of {beyond} us while the cluster served"))
+        .into_iter()
+        .collect()
+}
+
+/// As [`only_in_flight`], and nobody but those who ask for the slots of the one node.
+pub(crate) fn only_in_flight_there(outcome: &Outcome<'_>) -> Vec<Fault> {
+    all([only_in_flight(outcome), nobody_else(outcome)])
+}
+
+/// Errors are for whoever asks for slots that are not served.
+fn nobody_else(outcome: &Outcome<'_>) -> Vec<Fault> {
+    let elsewhere = |trouble: &&Trouble| {
+        let asked = trouble.asked;
+        !asked.class.has_keys()
+            && asked.class != Class::Publish
+            && !outcome.dead.contains(&asked.slot)
+    };
+    named(outcome.journal.troubles.iter().filter(elsewhere))
+}
+
+/// Who asks for the dead shard is told so, by slot and cause, after the time that requests are held; the others are
+/// served as before.
+pub(crate) fn one_shard_fails(outcome: &Outcome<'_>) -> Vec<Fault> {
+    let is_fair = |trouble: &&Trouble| {
+        let span = trouble.asked.span;
+        let says_why = trouble.text.starts_with("CLUSTERDOWN Hash slot ")
+            && trouble.text.contains(" not served: ");
+        let was_held = span.answered - span.sent >= micros(HELD);
+        let begin = outcome.blows.iter().map(|blow| blow.begin).min().unwrap_or_default();
+        let was_in_flight = span.sent <= begin + micros(A_SECOND);
+        (says_why && was_held) || (trouble.text.starts_with("UNCERTAIN ") && was_in_flight)
+    };
+    let unfair = outcome.journal.troubles.iter().filter(|trouble| !is_fair(trouble));
+    all([named(unfair), nobody_else(outcome), as_fast_as_before(outcome)])
+}
+
+fn as_fast_as_before(outcome: &Outcome<'_>) -> Vec<Fault> {
+    let Some(blow) = outcome.blows.first().filter(|_| !outcome.options.short) else {
+        return Vec::new();
+    };
+    let alive = |asked: &&Asked| !asked.class.has_keys() && !outcome.dead.contains(&asked.slot);
+    let all: Vec<&Asked> = outcome.journal.asked.iter().filter(alive).collect();
+    let before = p99(all.iter().copied().filter(|asked| asked.span.answered < blow.begin));
+    let during = p99(all
+        .iter()
+        .copied()
+        .filter(|asked| asked.span.sent >= blow.begin && asked.span.answered < blow.end));
+    println!("    p99 of the other shards: {before} us before, {during} us meanwhile");
+    (during > 2 * before + micros(Duration::from_millis(20)))
+        .then(|| format!("other shards: p99 of {before} us before, {during} us meanwhile"))
+        .into_iter()
+        .collect()
+}
+
+/// While nothing is there, errors say so; and all is well soon after.
+pub(crate) fn only_while_down(outcome: &Outcome<'_>) -> Vec<Fault> {
+    let is_fair = |trouble: &&Trouble| {
+        let says_so =
+            ["CLUSTERDOWN ", "UNCERTAIN "].iter().any(|word| trouble.text.starts_with(word));
+        let span = trouble.asked.span;
+        says_so
+            && outcome
+                .blows
+                .iter()
+                .any(|blow| span.sent <= blow.served && span.answered >= blow.begin)
+    };
+    let unfair = outcome.journal.troubles.iter().filter(|trouble| !is_fair(trouble));
+    let heavy = outcome.weight.most() > MOST_MEMORY;
+    let heavy = heavy.then(|| format!("{} bytes of memory", outcome.weight.most()));
+    all([named(unfair), pause_below(outcome, 2 * A_SECOND), heavy.into_iter().collect()])
+}
+
+/// Neither memory nor descriptors grow.
+pub(crate) fn flat(outcome: &Outcome<'_>) -> Vec<Fault> {
+    let growth = |what: &str, series: &[usize], room: usize| {
+        let (early, late) = Weight::growth(series);
+        (late > early + early / 4 + room).then(|| format!("{what} grew from {early} to {late}"))
+    };
+    let weight = &outcome.weight;
+    let bytes = growth("memory", &weight.bytes, 16 << 20);
+    bytes.into_iter().chain(growth("descriptors", &weight.descriptors, 32)).collect()
 }
 
 /// Reads never fail, and writes only as UNCERTAIN and when they were sent before the node was found out.

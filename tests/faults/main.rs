@@ -27,6 +27,7 @@ mod run;
 mod scenario;
 mod stage;
 mod tamper;
+mod witness;
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -56,6 +57,9 @@ fn main() -> ExitCode {
     if wants_network && !network::is_inside() && no_network.is_none() {
         eprintln!("cannot have a network of its own: {}", network::enter());
         return ExitCode::FAILURE;
+    }
+    if network::is_inside() {
+        network::prepare();
     }
     let mut verdicts = Vec::new();
     for scenario in scenarios {

@@ -19,7 +19,7 @@ pub(crate) fn why_not() -> Option<String> {
     for (program, package) in
         [("unshare", "util-linux"), ("nsenter", "util-linux"), ("ip", "iproute2")]
     {
-        if Command::new(program).arg("--version").stdout(Stdio::null()).status().is_err() {
+        if Command::new(program).arg("-V").output().is_err() {
             return Some(format!("there is no `{program}` (package {package})"));
         }
     }
@@ -42,6 +42,13 @@ pub(crate) fn enter() -> std::io::Error {
     unshare(&program).args(env::args_os().skip(1)).env(INSIDE, "1").exec()
 }
 
+/// Makes this process a router, once it has a network of its own.
+pub(crate) fn prepare() {
+    run("mount", "-t tmpfs none /run");
+    ip("link set lo up");
+    std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+}
+
 fn unshare(program: &Path) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--net", "--mount"]).arg(program);
@@ -59,11 +66,6 @@ impl Network {
     /// The network of this process, empty. There is one at a time.
     pub(crate) fn new() -> Self {
         assert!(is_inside(), "this process has no network of its own");
-        if !Path::new("/run/netns").exists() {
-            run("mount", "-t tmpfs none /run");
-            ip("link set lo up");
-            std::fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
-        }
         Self { sites: 0, rules: Vec::new() }
     }
 

@@ -1,12 +1,14 @@
 //! One scenario from its beginning to its verdict.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use crate::clock::micros;
 use crate::figures::{Counted, Pauses, Weight};
+use crate::happenings::{BETWEEN, planned};
 use crate::harness::{Client, key_slot};
 use crate::history::registers::Read;
 use crate::history::{self, Fault, Span};
@@ -15,11 +17,14 @@ use crate::names;
 use crate::options::Options;
 use crate::scenario::Scenario;
 use crate::stage::{Blow, Stage};
+use crate::witness::{self, Outage};
 
 /// Before the first blow: every client has asked, and every connection is there.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// Clients that wait for elements do so for a second.
 const COOL_DOWN: Duration = Duration::from_millis(500);
+/// A slot of each primary, as they are at the start.
+const WATCHED: [u16; 3] = [1_000, 7_000, 13_000];
 /// Faults of one kind that are named; there may be as many as requests.
 const NAMED: usize = 5;
 
@@ -28,6 +33,8 @@ pub(crate) struct Outcome<'a> {
     pub(crate) options: &'a Options,
     pub(crate) journal: Journal,
     pub(crate) blows: Vec<Blow>,
+    /// Slots that were not served, or by a node that could not be heard.
+    pub(crate) dead: Vec<u16>,
     pub(crate) pauses: Pauses,
     pub(crate) counted: Counted,
     pub(crate) weight: Weight,
@@ -57,8 +64,8 @@ pub(crate) fn play<'a>(scenario: &Scenario, options: &'a Options) -> Outcome<'a>
         stop: &stop,
     };
     let places: Vec<Place> = (0..options.clients).map(|number| place(&stage, number)).collect();
-    let process = AtomicU32::new(stage.gateways[0].id());
-    let (journal, weight) = thread::scope(|scope| {
+    let (process, nodes) = (Arc::clone(&stage.process), stage.cluster.addresses());
+    let (journal, weight, outages) = thread::scope(|scope| {
         let stopped_in_any_case = Stop(&stop);
         let terms = &terms;
         let clients: Vec<_> = places
@@ -67,19 +74,33 @@ pub(crate) fn play<'a>(scenario: &Scenario, options: &'a Options) -> Outcome<'a>
             .map(|(number, place)| scope.spawn(move || load::client(terms, number, place)))
             .collect();
         let weight = scope.spawn(|| Weight::watch(&process, &stop));
+        let witness = |slot| {
+            scope.spawn({
+                let nodes = &nodes;
+                move || witness::watch(nodes, slot, terms.clock, terms.stop)
+            })
+        };
+        let witnesses = WATCHED.map(witness);
         stage.rest(WARM_UP);
         stage.until = stage.clock.now() + micros(options.duration());
-        (scenario.happen)(&mut stage);
+        loop {
+            (scenario.happen)(&mut stage);
+            if !stage.goes_on() {
+                break;
+            }
+            stage.rest(BETWEEN);
+        }
         stage.rest(COOL_DOWN);
         drop(stopped_in_any_case);
         let mut journal = Journal::default();
         for client in clients {
             journal.absorb(client.join().unwrap());
         }
-        (journal, weight.join().unwrap())
+        let outages = witnesses.into_iter().flat_map(|witness| witness.join().unwrap()).collect();
+        (journal, weight.join().unwrap(), outages)
     });
     stage.wait_until_whole();
-    judge(stage, journal, weight, options)
+    judge(stage, journal, weight, outages)
 }
 
 /// Where a client connects: clients are shared out evenly, and each speaks one of the protocols.
@@ -97,7 +118,7 @@ fn judge<'a>(
     mut stage: Stage<'a>,
     mut journal: Journal,
     weight: Weight,
-    options: &'a Options,
+    mut outages: Vec<Outage>,
 ) -> Outcome<'a> {
     let left = Left::of(&stage, &journal);
     journal.reads.extend(&left.reads);
@@ -123,9 +144,12 @@ fn judge<'a>(
     if stage.counted.get("panics") > 0 {
         faults.push("the gateway panicked".to_owned());
     }
-    let pauses = Pauses::of(&journal.asked, &stage.blows);
+    // Nobody else sees that a gateway is cut off.
+    outages.extend(stage.blows.iter().map(|blow| Outage { begin: blow.begin, end: blow.served }));
+    let pauses = Pauses::of(&journal.asked, &outages);
     let (blows, counted) = (std::mem::take(&mut stage.blows), stage.counted.clone());
-    Outcome { options, journal, blows, pauses, counted, weight, missed, faults }
+    let (dead, options) = (std::mem::take(&mut stage.dead), stage.options);
+    Outcome { options, journal, blows, dead, pauses, counted, weight, missed, faults }
 }
 
 /// What stands in the cluster at the end, as its nodes say.
@@ -180,7 +204,7 @@ impl Nodes {
         let mut owners = vec![usize::MAX; 16_384];
         let mut clients = HashMap::new();
         for (primary, _) in stage.shards() {
-            for slot in crate::happenings::planned::slots_of(stage, primary) {
+            for slot in planned::slots_of(stage, primary) {
                 owners[usize::from(slot)] = primary;
             }
             clients.insert(primary, stage.cluster.node(primary).client());

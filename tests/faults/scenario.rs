@@ -21,6 +21,7 @@ pub(crate) struct Ground {
 const PLAIN: Ground =
     Ground { has_network: false, gateways: 1, is_tampered: false, serves_partly: false };
 const NETWORK: Ground = Ground { has_network: true, ..PLAIN };
+const TAMPERED: Ground = Ground { is_tampered: true, ..PLAIN };
 
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -44,7 +45,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ground: PLAIN,
         happen: happen::planned::fail_over,
         judge: |outcome| {
-            judge::all([judge::no_error(outcome), judge::pause_below_a_second(outcome)])
+            judge::all([judge::no_error(outcome), judge::pause_below(outcome, judge::A_SECOND)])
         },
     },
     Scenario {
@@ -100,5 +101,95 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ground: NETWORK,
         happen: happen::parted::gateway,
         judge: judge::only_in_flight,
+    },
+    Scenario {
+        name: "split-cluster",
+        about: "two nodes, one of them a primary, do not see the other four for 20 s; the gateway sees all",
+        shows: "reads: no error; writes: only those in flight, as UNCERTAIN; nothing stale is read",
+        is_short: false,
+        ground: NETWORK,
+        happen: happen::parted::cluster,
+        judge: judge::only_in_flight,
+    },
+    Scenario {
+        name: "stutter",
+        about: "packets between the gateway and one primary are lost for moments, again and again",
+        shows: "no error",
+        is_short: false,
+        ground: NETWORK,
+        happen: happen::parted::stutter,
+        judge: judge::no_error,
+    },
+    Scenario {
+        name: "dead-shard",
+        about: "kill -9 of a primary and its replica; both come back after 20 s",
+        shows: "its requests fail after the hold time with slot and cause; the others are as fast as before",
+        is_short: false,
+        ground: Ground { serves_partly: true, ..PLAIN },
+        happen: happen::lost::kill_shard,
+        judge: judge::one_shard_fails,
+    },
+    Scenario {
+        name: "all-down",
+        about: "kill -9 of all nodes; they come back after 30 s",
+        shows: "no crash, bounded memory, recovery within 2 s of their return",
+        is_short: false,
+        ground: PLAIN,
+        happen: happen::lost::kill_all,
+        judge: judge::only_while_down,
+    },
+    Scenario {
+        name: "hand-over",
+        about: "another process of the gateway takes over (SIGUSR2), every 5 s",
+        shows: "no error",
+        is_short: true,
+        ground: PLAIN,
+        happen: happen::gateway::hand_over,
+        judge: judge::no_error,
+    },
+    Scenario {
+        name: "kill-gateway",
+        about: "kill -9 of one of two gateways",
+        shows: "clients of the other see nothing; no element is lost to a wait that nobody waits for",
+        is_short: false,
+        ground: Ground { gateways: 2, ..PLAIN },
+        happen: happen::gateway::kill,
+        judge: judge::no_error,
+    },
+    Scenario {
+        name: "rubbish",
+        about: "a primary answers what is no reply, for 5 s",
+        shows: "only its own requests in flight fail, as UNCERTAIN",
+        is_short: true,
+        ground: TAMPERED,
+        happen: happen::gateway::rubbish,
+        judge: judge::only_in_flight_there,
+    },
+    Scenario {
+        name: "endless",
+        about: "a primary answers with a line that never ends, for 5 s",
+        shows: "only its own requests in flight fail, as UNCERTAIN",
+        is_short: false,
+        ground: TAMPERED,
+        happen: happen::gateway::endless,
+        judge: judge::only_in_flight_there,
+    },
+    Scenario {
+        name: "drip",
+        about: "a primary answers one byte a second, for 5 s",
+        shows: "only its own requests in flight fail, as UNCERTAIN",
+        is_short: false,
+        ground: TAMPERED,
+        happen: happen::gateway::drip,
+        judge: judge::only_in_flight_there,
+    },
+    Scenario {
+        name: "anything",
+        about: "failovers, restarts, moves, kills, freezes, power cuts and partitions, in an order of chance",
+        shows: "the histories are clean; memory and descriptors stay flat",
+        is_short: false,
+        ground: NETWORK,
+        happen: happen::anything,
+        judge: judge::flat,
     },
 ];

@@ -1,6 +1,8 @@
 //! Where a scenario plays: a cluster, gateways before it, and what happened to them so far.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -46,6 +48,10 @@ pub(crate) struct Stage<'a> {
     /// By gateways, or processes of one, that have ended.
     pub(crate) counted: Counted,
     pub(crate) until: Moment,
+    /// Slots that were not served, or by a node that could not be heard.
+    pub(crate) dead: Vec<u16>,
+    /// The gateway that is weighed.
+    pub(crate) process: Arc<AtomicU32>,
 }
 
 impl<'a> Stage<'a> {
@@ -83,7 +89,8 @@ impl<'a> Stage<'a> {
             };
             if ground.has_network { builder.at(&site()) } else { builder }.start()
         });
-        let gateways = gateways.collect();
+        let gateways: Vec<Gateway> = gateways.collect();
+        let process = Arc::new(AtomicU32::new(gateways[0].id()));
         Self {
             options,
             cluster,
@@ -97,6 +104,8 @@ impl<'a> Stage<'a> {
             lost: LostNodes::default(),
             counted: Counted::default(),
             until: 0,
+            dead: Vec::new(),
+            process,
         }
     }
 

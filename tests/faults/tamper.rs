@@ -15,7 +15,7 @@ pub(crate) enum Mode {
     Honest,
     /// Bytes that are no replies come in their place.
     Rubbish,
-    /// A reply that never ends comes in their place.
+    /// A line that never ends comes in their place.
     Endless,
     /// They come one byte a second.
     Drip,
@@ -83,9 +83,9 @@ fn answer(mut node: TcpStream, mut gateway: &TcpStream, mode: &AtomicU8) -> std:
 
 /// Until the gateway closes.
 fn endless(mut gateway: &TcpStream) -> std::io::Result<()> {
-    gateway.write_all(b"*2147483647\r\n")?;
+    gateway.write_all(b"+")?;
     loop {
-        gateway.write_all(&b":1\r\n".repeat(1 << 10))?;
+        gateway.write_all(&[b'x'; 4 << 10])?;
     }
 }
 

@@ -333,7 +333,14 @@ impl Subscriptions {
         message: Message<'_>,
     ) -> usize {
         let event = is_event(message.channel);
-        let hearer = self.state.borrow().topics.hearer(feed.id, kind, topic, event);
+        let state = self.state.borrow();
+        // When the home node has become a replica, it repeats the events of its primary.
+        let repeats = event && self.pool.primary_at(&feed.node.address).is_none();
+        if repeats && state.topics.is_established(kind, topic) {
+            return 0;
+        }
+        let hearer = state.topics.hearer(feed.id, kind, topic, event);
+        drop(state);
         hearer.map_or(0, |hearer| hearer.hear(&message))
     }
 

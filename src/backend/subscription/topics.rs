@@ -253,6 +253,12 @@ impl Topics {
         if counts { entry.hearer.as_ref()?.upgrade() } else { None }
     }
 
+    /// Whether the topic comes from everywhere where it should.
+    pub(super) fn is_established(&self, kind: Kind, name: &[u8]) -> bool {
+        let entry = self.find(kind, name).and_then(|index| self.entries.get(index));
+        entry.is_some_and(Entry::is_established)
+    }
+
     /// How far a topic is; the waker is woken when that changes.
     pub(super) fn standing(&mut self, topic: &Topic, waker: &Waker) -> Standing {
         let found = self.find(topic.kind, &topic.name);

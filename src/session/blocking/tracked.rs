@@ -35,9 +35,7 @@ pub(super) async fn perform(waiting: &mut Waiting) -> Vec<u8> {
             turn = place.turn() => turn,
             // What was there when it came is looked at even by a wait of no time at all.
             () = waiting.time_over(), if !fresh => return waiting.nothing(),
-            () = sleep_until(out_of_patience), if fresh => {
-                return error("CLUSTERDOWN Hash slot not served");
-            }
+            () = sleep_until(out_of_patience), if fresh => return not_served(waiting),
         };
         match turn {
             Turn::Refused(reply) => return reply,
@@ -51,6 +49,13 @@ pub(super) async fn perform(waiting: &mut Waiting) -> Vec<u8> {
             }
         }
     }
+}
+
+/// Its keys could not be looked at for as long as a request is held.
+fn not_served(waiting: &Waiting) -> Vec<u8> {
+    let slots = waiting.wish.watched().iter().map(|key| Slot::of(key));
+    let why = waiting.worker.pool.not_served(slots).map(|why| why.to_string());
+    error(why.unwrap_or_else(|| "CLUSTERDOWN Hash slot not served".to_owned()))
 }
 
 /// Does what the waiter wants, without waiting.

@@ -1,25 +1,30 @@
 //! What operators do on purpose.
 
+use std::time::Duration;
+
 use super::BETWEEN;
 use crate::harness::{Client, Reply, wait_for};
 use crate::stage::Stage;
 
 /// Slots that move together: few enough that the others are served meanwhile, enough to be done in time.
 const TOGETHER: usize = 64;
+/// A primary that has handed over may be stopped after this time.
+const HEARD: Duration = Duration::from_millis(500);
 /// Slots of a short run.
 const FEW: usize = 512;
 
 /// A replica of every shard takes over in order.
 pub(crate) fn fail_over(stage: &mut Stage<'_>) {
-    loop {
-        for (primary, replica) in stage.shards() {
-            hand_over(stage, primary, replica);
-            stage.rest(BETWEEN);
-        }
-        if !stage.goes_on() {
-            return;
-        }
+    for (primary, replica) in stage.shards() {
+        hand_over(stage, primary, replica);
+        stage.rest(BETWEEN);
     }
+}
+
+/// Of one shard, whichever it is.
+pub(crate) fn fail_one_over(stage: &mut Stage<'_>) {
+    let (primary, replica) = stage.any_shard();
+    hand_over(stage, primary, replica);
 }
 
 fn hand_over(stage: &mut Stage<'_>, primary: usize, replica: usize) {
@@ -32,46 +37,60 @@ fn hand_over(stage: &mut Stage<'_>, primary: usize, replica: usize) {
 
 /// Every node goes down in order and comes back; a primary hands over first.
 pub(crate) fn restart_all(stage: &mut Stage<'_>) {
-    loop {
-        for place in 0..6 {
-            let replica = stage.shards().into_iter().find(|(primary, _)| *primary == place);
-            if let Some((_, replica)) = replica {
-                hand_over(stage, place, replica);
-            }
-            let begin = stage.clock.now();
-            let node = stage.cluster.node_mut(place);
-            node.stop();
-            node.start();
-            stage.wait_until_whole();
-            stage.struck(format!("node {place} restarts"), begin, begin);
-            stage.rest(BETWEEN);
-        }
-        if !stage.goes_on() {
-            return;
-        }
+    for place in 0..6 {
+        restart(stage, place);
+        stage.rest(BETWEEN);
     }
+}
+
+/// One node, whichever it is.
+pub(crate) fn restart_one(stage: &mut Stage<'_>) {
+    let place = stage.random.usize(0..6);
+    restart(stage, place);
+}
+
+fn restart(stage: &mut Stage<'_>, place: usize) {
+    let replica = stage.shards().into_iter().find(|(primary, _)| *primary == place);
+    if let Some((_, replica)) = replica {
+        hand_over(stage, place, replica);
+        // Until the last of those who ask it have heard of the other one.
+        stage.rest(HEARD);
+    }
+    let begin = stage.clock.now();
+    let node = stage.cluster.node_mut(place);
+    node.stop();
+    node.start();
+    stage.wait_until_whole();
+    stage.struck(format!("node {place} restarts"), begin, begin);
 }
 
 /// All slots of the first shard go to the second one, and come back.
 pub(crate) fn migrate(stage: &mut Stage<'_>) {
     let shards = stage.shards();
-    let (source, target) = (shards[0].0, shards[1].0);
+    let most = if stage.options.short { FEW } else { usize::MAX };
+    move_there_and_back(stage, shards[0].0, shards[1].0, most);
+}
+
+/// Some of the slots of a shard go to another one, and come back.
+pub(crate) fn migrate_some(stage: &mut Stage<'_>) {
+    let (source, _) = stage.any_shard();
+    let targets: Vec<usize> = stage.shards().iter().map(|shard| shard.0).collect();
+    let target = targets.into_iter().find(|target| *target != source).unwrap();
+    move_there_and_back(stage, source, target, FEW);
+}
+
+fn move_there_and_back(stage: &mut Stage<'_>, source: usize, target: usize, most: usize) {
     let mut slots = slots_of(stage, source);
-    if stage.options.short {
-        slots.truncate(FEW);
-    }
-    loop {
-        for (from, to) in [(source, target), (target, source)] {
-            let begin = stage.clock.now();
-            for slots in slots.chunks(TOGETHER) {
-                move_slots(stage, slots, from, to);
-            }
-            let what = format!("{} slots move from node {from} to {to}", slots.len());
-            stage.struck(what, begin, begin);
+    slots.truncate(most);
+    for (from, to) in [(source, target), (target, source)] {
+        let begin = stage.clock.now();
+        for slots in slots.chunks(TOGETHER) {
+            move_slots(stage, slots, from, to);
         }
-        if !stage.goes_on() {
-            return;
-        }
+        let what = format!("{} slots move from node {from} to {to}", slots.len());
+        stage.struck(what, begin, begin);
+        // A replica that has not heard of a slot would take over without it.
+        stage.wait_until_whole();
     }
 }
 

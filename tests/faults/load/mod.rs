@@ -49,6 +49,16 @@ pub(crate) enum Class {
 }
 
 impl Class {
+    /// Whether it wants its answer at once.
+    pub(crate) fn is_prompt(self) -> bool {
+        !matches!(self, Self::Pop | Self::Subscribe)
+    }
+
+    /// Whether it has more than one key, or may have.
+    pub(crate) fn has_keys(self) -> bool {
+        matches!(self, Self::Mget | Self::Pop)
+    }
+
     pub(crate) fn is_read(self) -> bool {
         matches!(self, Self::Get | Self::Mget)
     }
