@@ -34,6 +34,13 @@ impl Pool {
         self.parts.settings.now()
     }
 
+    /// Most bytes in a message that a node sends of its own accord: it has a string, a text or a key, that may be as
+    /// long as clients may send it, and little besides.
+    pub(super) fn longest_message(&self) -> usize {
+        const BESIDES: usize = 8 << 20;
+        self.settings().limits.bulk_bytes.saturating_add(BESIDES)
+    }
+
     /// Looks again at what is copied out of the settings.
     pub fn settings_changed(self: &Rc<Self>) {
         let settings = self.settings();

@@ -27,8 +27,6 @@ use super::pool::{Hint, Pool, Reason};
 use super::redirect::{Refusal, refusal};
 use super::stream::Stream;
 
-/// Most bytes in one message: it names a key, which may be as long as any string.
-const MESSAGE_BYTES: usize = 1 << 30;
 /// A node that owes an answer for longer is given up.
 const SILENCE: Duration = Duration::from_secs(2);
 
@@ -191,7 +189,7 @@ impl Tracking {
         let stream = dial(&lookout.node.address, &handshake)
             .await
             .map_err(|error| End::Lost(error.cause))?;
-        let mut talk = FramedRead::new(stream, Replies::new(MESSAGE_BYTES));
+        let mut talk = FramedRead::new(stream, Replies::new(self.pool.longest_message()));
         let mut first = Vec::new();
         write::command(&mut first, &["CLIENT", "TRACKING", "ON"]);
         send(talk.get_mut(), &first).await?;

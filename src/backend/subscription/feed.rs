@@ -32,8 +32,6 @@ const COPIES: usize = 8 << 10;
 /// Bytes that one read asks for, and the most when a long message is under way.
 const READ: usize = 64 << 10;
 const LONG_READ: usize = 1 << 20;
-/// Most bytes in one message: what a server's longest string allows, with some room.
-const MESSAGE_BYTES: usize = 1 << 30;
 
 /// What the next answer on a connection is about.
 enum Awaited {
@@ -234,7 +232,9 @@ impl Carrier {
             }
             let end = self.scanner.scan(rest).map_err(|error| Ended::from(error.to_string()))?;
             let Some(frame) = end.and_then(|end| rest.get(..end)) else {
-                if rest.len().saturating_add(self.scanner.missing()) > MESSAGE_BYTES {
+                if rest.len().saturating_add(self.scanner.missing())
+                    > self.hub.pool.longest_message()
+                {
                     return Err("a message without an end".into());
                 }
                 break;

@@ -61,7 +61,7 @@ struct State {
 
 /// One worker's subscriptions.
 pub struct Subscriptions {
-    pool: Rc<Pool>,
+    pub(super) pool: Rc<Pool>,
     state: RefCell<State>,
     attended: Cell<bool>,
 }
