@@ -29,6 +29,15 @@ pub(crate) fn no_error(outcome: &Outcome<'_>) -> Vec<Fault> {
     named(outcome.journal.troubles.iter())
 }
 
+/// No client was told of an error, but who published when the node that carries the messages was stopped: that one
+/// stays the same when it hands over, and a message is not sent twice.
+pub(crate) fn no_error_but_of_messages(outcome: &Outcome<'_>) -> Vec<Fault> {
+    let is_fair = |trouble: &&Trouble| {
+        trouble.asked.class == Class::Publish && trouble.text.starts_with("UNCERTAIN ")
+    };
+    named(outcome.journal.troubles.iter().filter(|trouble| !is_fair(trouble)))
+}
+
 /// Beyond what the cluster itself takes, which may be long on a busy machine.
 pub(crate) fn pause_below(outcome: &Outcome<'_>, bound: Duration) -> Vec<Fault> {
     let beyond = outcome.pauses.beyond;

@@ -185,8 +185,25 @@ impl<'a> Stage<'a> {
         let deadline = Instant::now() + LONG;
         // Nodes that do not answer yet would let the cluster's own wait fail.
         wait_within(LONG, "six nodes that answer", || (0..6).all(|place| self.is_ok(place)));
-        wait_within(deadline - Instant::now(), "three pairs", || self.shards().len() == 3);
+        let followed = || {
+            let shards = self.shards();
+            shards.len() == 3 && shards.iter().all(|(primary, _)| self.is_followed(*primary))
+        };
+        wait_within(deadline.saturating_duration_since(Instant::now()), "three pairs", followed);
         self.cluster.wait_until_whole();
+    }
+
+    /// Whether its replica has told within a second that it is there: after a partition, packets may come late by half a
+    /// minute, and a replica that has not heard so long would take over without what was written.
+    fn is_followed(&self, primary: usize) -> bool {
+        let info = self.ask(primary, "INFO replication").map(|info| info.text());
+        info.is_some_and(|info| {
+            let replica = info.lines().find(|line| line.starts_with("slave0:"));
+            replica.is_some_and(|line| {
+                line.contains("state=online")
+                    && (line.ends_with("lag=0") || line.ends_with("lag=1"))
+            })
+        })
     }
 
     /// Keeps what the node that was lost at this time has executed, by its own account.
