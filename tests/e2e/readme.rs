@@ -60,6 +60,30 @@ const LINES: &[(&str, By)] = &[
         ),
     ),
     (
+        "slotway backup --node 10.0.0.1:6379 --to /var/backups/redis --keep 7",
+        By::Other("tests/e2e/backup.rs", "fn old_backups_go_and_nothing_else_does"),
+    ),
+    (
+        "slotway backup --config slotway.toml --to s3://bucket/redis --keep-days 30",
+        By::Other("tests/e2e/backup.rs", "fn object_storage_takes_large_files_in_pieces"),
+    ),
+    (
+        "slotway backup --to /var/backups/redis --verify",
+        By::Other("tests/e2e/backup.rs", "fn every_key_comes_back"),
+    ),
+    (
+        "slotway backup --to /var/backups/redis --list",
+        By::Other("tests/e2e/backup.rs", "fn what_is_damaged_or_incomplete_is_found"),
+    ),
+    (
+        "slotway restore --from /var/backups/redis --dir restored --base-port 7000",
+        By::Other("tests/e2e/backup.rs", "fn every_key_comes_back"),
+    ),
+    (
+        "slotway up --dir restored --base-port 7000",
+        By::Other("tests/e2e/backup.rs", "fn every_key_comes_back"),
+    ),
+    (
         "deploy/compose/passwords.sh",
         By::Other("tests/deploy/test_scripts.py", "def test_passwords_are_made_once"),
     ),
