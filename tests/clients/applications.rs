@@ -1,7 +1,7 @@
 //! Applications that bring their own use of Redis, each with what README says that it needs.
 
 use crate::harness::{Cluster, Gateway, Shape};
-use crate::script::{node, passes, python};
+use crate::script::{is_installed, node, passes, python, ruby};
 
 fn gateway() -> Gateway {
     Gateway::before(Cluster::shared()).workers(2).start()
@@ -45,6 +45,16 @@ fn django_redis() {
 fn python_socketio() {
     let gateway = gateway();
     passes(python("socketio_app.py", &gateway));
+}
+
+#[test]
+fn sidekiq() {
+    if !is_installed("sidekiq") {
+        println!("no sidekiq on this machine: not tested (Debian: apt-get install ruby-sidekiq)");
+        return;
+    }
+    let gateway = gateway();
+    passes(ruby("sidekiq_app.rb", &gateway));
 }
 
 #[test]

@@ -39,11 +39,25 @@ pub(crate) fn node(name: &str, gateway: &Gateway) -> Command {
     command
 }
 
+/// A script of `tests/clients/ruby`.
+pub(crate) fn ruby(name: &str, gateway: &Gateway) -> Command {
+    let mut command = Command::new("ruby");
+    command.arg(packages::sources().join("ruby").join(name));
+    command.env("REDIS_PORT", gateway.address().port().to_string());
+    command
+}
+
 /// One of the Rust clients.
 pub(crate) fn rust(name: &str, gateway: &Gateway) -> Command {
     let mut command = Command::new(packages::rust());
     command.arg(name).env("REDIS_PORT", gateway.address().port().to_string());
     command
+}
+
+/// Whether the machine has this program.
+pub(crate) fn is_installed(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
 /// Runs it to its end.
