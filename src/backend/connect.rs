@@ -46,6 +46,8 @@ pub struct Credentials {
 pub struct Handshake {
     /// The protocol it speaks.
     pub protocol: Protocol,
+    /// The database that requests are about.
+    pub database: u16,
     /// The login.
     pub credentials: Credentials,
     /// Whether a replica may answer reads on it.
@@ -69,6 +71,8 @@ pub enum Step {
     Auth,
     /// Choosing the protocol.
     Hello,
+    /// Choosing the database.
+    Select,
     /// Allowing reads on a replica.
     ReadOnly,
     /// Asking for a sign of life.
@@ -115,6 +119,13 @@ pub struct ConnectError {
     pub cause: Cause,
 }
 
+impl ConnectError {
+    /// Whether the node is well, and only has not the database that was asked for.
+    pub(super) fn lacks_database(&self) -> bool {
+        self.step == Step::Select && matches!(self.cause, Cause::Refused(_))
+    }
+}
+
 impl Credentials {
     /// What the settings give, certificates and keys read from their files.
     ///
@@ -147,7 +158,8 @@ impl Credentials {
 impl Handshake {
     /// What the control thread needs: RESP2, because its answers are read by the gateway alone.
     pub fn control(credentials: Credentials, timeout: Duration) -> Self {
-        Self { protocol: Protocol::Resp2, credentials, readonly: false, ping: false, timeout }
+        let (protocol, database) = (Protocol::Resp2, 0);
+        Self { protocol, database, credentials, readonly: false, ping: false, timeout }
     }
 
     /// The requests to send, in one write, and the step that each belongs to.
@@ -164,6 +176,10 @@ impl Handshake {
         if self.protocol == Protocol::Resp3 {
             write::command(&mut bytes, &["HELLO", "3"]);
             steps.push(Step::Hello);
+        }
+        if self.database > 0 {
+            write::command(&mut bytes, &["SELECT", &self.database.to_string()]);
+            steps.push(Step::Select);
         }
         if self.readonly {
             write::command(&mut bytes, &["READONLY"]);
@@ -274,7 +290,8 @@ fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-fn accepted(reply: Bytes) -> Result<(), Cause> {
+/// Whether the reply is no error.
+pub(super) fn accepted(reply: Bytes) -> Result<(), Cause> {
     match Value::parse(&reply)?.as_error() {
         Some(error) => Err(Cause::Refused(String::from_utf8_lossy(error).into_owned())),
         None => Ok(()),
@@ -357,6 +374,7 @@ impl std::fmt::Display for Step {
             Self::Tls => "TLS",
             Self::Auth => "AUTH",
             Self::Hello => "HELLO 3",
+            Self::Select => "SELECT",
             Self::ReadOnly => "READONLY",
             Self::Ping => "PING",
             Self::Ask => "asking",

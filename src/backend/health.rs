@@ -7,12 +7,12 @@
 
 use std::rc::Rc;
 
+use super::Manner;
 use super::clock::Micros;
 use super::connect::{Handshake, dial};
 use super::node::Node;
 use super::pool::Pool;
 use super::upkeep::backoff;
-use crate::resp::Protocol;
 
 impl Pool {
     /// Asks a node that owes replies for a sign of life, over a connection of its own, until there is one or nobody
@@ -52,7 +52,7 @@ impl Pool {
         self.metrics().probe_sent();
         node.is_probed();
         let timeout = self.settings().backend.probe_timeout;
-        let handshake = Handshake { timeout, ..self.handshake(Protocol::Resp2) };
+        let handshake = Handshake { timeout, ..self.handshake(Manner::own()) };
         dial(&node.address, &handshake).await.is_ok()
     }
 

@@ -16,23 +16,23 @@ use tokio_util::codec::FramedRead;
 
 use crate::cluster::Slot;
 use crate::metrics::Limit;
-use crate::resp::Protocol;
+use crate::resp::{Protocol, write};
 
-use super::UNCERTAIN;
 use super::clock::micros;
-use super::connect::{Cause, dial, send};
+use super::connect::{Cause, accepted, dial, send};
 use super::framing::Replies;
 use super::health::silence;
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
 use super::redirect::{Refusal, refusal};
 use super::stream::Stream;
+use super::{Manner, UNCERTAIN};
 
 /// Most bytes in one reply: what a server's longest string allows, with some room.
 const REPLY_BYTES: usize = 1 << 30;
 /// More than a client's socket takes at once of a reply that is passed on whole.
 const TAKEN_AT_ONCE: usize = 8 << 20;
-/// Idle leases that a node keeps for each protocol.
+/// Idle leases that a node keeps.
 const KEPT: usize = 64;
 /// Pauses while a slot has no owner that can be reached.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
@@ -69,7 +69,7 @@ pub enum Detour {
 /// A connection to one node. Dropped, it is closed.
 pub struct Lease {
     node: Rc<Node>,
-    protocol: Protocol,
+    manner: Manner,
     talk: FramedRead<Stream, Replies>,
     number: Option<i64>,
     /// Keeps count of the worker's leases.
@@ -162,17 +162,13 @@ impl Pool {
     ///
     /// # Errors
     /// Too many are in use, or the slot is not served.
-    pub async fn lease(
-        self: &Rc<Self>,
-        slot: Slot,
-        protocol: Protocol,
-    ) -> Result<Lease, LeaseError> {
+    pub async fn lease(self: &Rc<Self>, slot: Slot, manner: Manner) -> Result<Lease, LeaseError> {
         let started = self.clock().tick();
         let mut pause = FIRST_PAUSE;
         loop {
             let owner = self.routes.borrow().owner(slot).cloned();
             let why = match owner {
-                Some(node) => match self.lease_of(&node, protocol).await? {
+                Some(node) => match self.lease_of(&node, manner).await? {
                     Ok(lease) => return Ok(lease),
                     Err(why) => why,
                 },
@@ -208,10 +204,10 @@ impl Pool {
     pub async fn lease_at(
         self: &Rc<Self>,
         address: &str,
-        protocol: Protocol,
+        manner: Manner,
     ) -> Result<Lease, LeaseError> {
         let node = self.node(address);
-        self.lease_of(&node, protocol).await?.map_err(LeaseError::Lost)
+        self.lease_of(&node, manner).await?.map_err(LeaseError::Lost)
     }
 
     /// Ready when the next topology gives a slot another owner. What happens from this call on counts.
@@ -281,9 +277,9 @@ impl Pool {
     async fn lease_of(
         self: &Rc<Self>,
         node: &Rc<Node>,
-        protocol: Protocol,
+        manner: Manner,
     ) -> Result<Result<Lease, String>, LeaseError> {
-        while let Some(lease) = node.kept(protocol) {
+        while let Some(lease) = node.kept(manner) {
             if !lease.is_stale() {
                 return Ok(Ok(lease));
             }
@@ -293,14 +289,14 @@ impl Pool {
             return Ok(Err(why.to_string()));
         }
         let share = self.share(1, self.settings().backend.leases)?;
-        let handshake = self.handshake(protocol);
+        let handshake = self.handshake(manner);
         match dial(&node.address, &handshake).await {
             Ok(stream) => {
                 // A longer one would be more than its client may leave unread.
                 let unread = self.settings().limits.output_hard;
                 let most = unread.saturating_add(TAKEN_AT_ONCE).min(REPLY_BYTES);
                 let talk = FramedRead::new(stream, Replies::new(most));
-                Ok(Ok(Lease { node: node.clone(), protocol, talk, number: None, _share: share }))
+                Ok(Ok(Lease { node: node.clone(), manner, talk, number: None, _share: share }))
             }
             Err(error) => {
                 (self.parts.hint)(Hint { reason: Reason::Lost, node: &node.address });
@@ -311,8 +307,35 @@ impl Pool {
 }
 
 impl Lease {
-    /// The protocol that it speaks.
-    pub fn protocol(&self) -> Protocol {
-        self.protocol
+    /// The protocol that it speaks, and the database that it has selected.
+    pub fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    /// Makes it carry this from now on; what it watches stays watched.
+    ///
+    /// # Errors
+    /// The node does not agree, or the connection is gone. It is of no use then.
+    pub async fn agree(&mut self, manner: Manner) -> Result<(), LeaseError> {
+        let (before, mut request, mut count) = (self.manner, Vec::new(), 0);
+        if before.protocol != manner.protocol {
+            let version = match manner.protocol {
+                Protocol::Resp2 => "2",
+                Protocol::Resp3 => "3",
+            };
+            write::command(&mut request, &["HELLO", version]);
+            count += 1;
+        }
+        if before.database != manner.database {
+            write::command(&mut request, &["SELECT", &manner.database.to_string()]);
+            count += 1;
+        }
+        if count > 0 {
+            for reply in self.ask(&request, count).await? {
+                accepted(reply).map_err(|cause| self.lost(cause))?;
+            }
+            self.manner = manner;
+        }
+        Ok(())
     }
 }

@@ -55,8 +55,8 @@ pub enum Deaf {
 
 /// How the nodes are to keep track.
 pub struct Agreement {
-    /// The protocol of the client.
-    pub protocol: Protocol,
+    /// The protocol and the database of the client.
+    pub manner: Manner,
     /// The options of `CLIENT TRACKING ON`.
     pub options: Vec<Vec<u8>>,
 }
@@ -64,7 +64,7 @@ pub struct Agreement {
 impl Agreement {
     /// How many connections to one node it takes: in RESP2 word comes on one of its own.
     fn connections(&self) -> usize {
-        match self.protocol {
+        match self.manner.protocol {
             Protocol::Resp2 => 2,
             Protocol::Resp3 => 1,
         }
@@ -162,8 +162,7 @@ impl Lines {
         {
             return Ok(line.pipeline.clone());
         }
-        let manner = Manner { protocol: self.agreement.protocol, is_readonly: false };
-        let pipeline = self.pool.new_pipeline(node, manner)?;
+        let pipeline = self.pool.new_pipeline(node, self.agreement.manner)?;
         let count = self.agreement.connections();
         let share = self.pool.lasting_share(count).map_err(|error| Cause::Deaf(error.into()))?;
         let pipeline = Rc::new(pipeline.told_to(self.listener.clone()));

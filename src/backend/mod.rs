@@ -68,8 +68,8 @@ pub type Scratch = Rc<RefCell<Box<[u8]>>>;
 pub struct Terms {
     /// The slot whose owner gets it; `None`: any primary will do.
     pub slot: Option<Slot>,
-    /// The protocol of the client, and so of the pipeline.
-    pub protocol: Protocol,
+    /// The protocol and the database of the client, and so of the pipeline.
+    pub manner: Manner,
     /// Whether it may be sent again when its first run may have happened.
     pub repeatable: bool,
     /// Whether the asker splits it by key when a node says TRYAGAIN.
@@ -100,21 +100,41 @@ pub enum Caching {
     No,
 }
 
-/// What a pipeline carries.
+/// What a connection carries: requests mean the same on all that are alike in this, and only on them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Manner {
+pub struct Manner {
     /// The protocol of the clients.
-    protocol: Protocol,
+    pub protocol: Protocol,
+    /// The database that they have selected.
+    pub database: u16,
     /// Reads that a replica may answer, and nothing else.
     is_readonly: bool,
 }
 
+impl Manner {
+    /// What clients of this protocol send that have selected this database.
+    pub fn new(protocol: Protocol, database: u16) -> Self {
+        Self { protocol, database, is_readonly: false }
+    }
+
+    /// What is about no database, and whose reply the gateway reads itself.
+    pub fn own() -> Self {
+        Self::new(Protocol::Resp2, 0)
+    }
+
+    /// The same database in the protocol in which the gateway reads replies itself.
+    #[must_use]
+    pub fn read_here(self) -> Self {
+        Self { protocol: Protocol::Resp2, ..self }
+    }
+}
+
 impl Terms {
     /// A request to the owner of a slot, or without one to any primary, that runs once at most.
-    pub fn new(slot: Option<Slot>, protocol: Protocol) -> Self {
+    pub fn new(slot: Option<Slot>, manner: Manner) -> Self {
         Self {
             slot,
-            protocol,
+            manner,
             repeatable: false,
             splittable: false,
             before: 0,
@@ -127,7 +147,7 @@ impl Terms {
     }
 
     fn manner(&self) -> Manner {
-        Manner { protocol: self.protocol, is_readonly: self.replica.is_some() }
+        Manner { is_readonly: self.replica.is_some(), ..self.manner }
     }
 }
 

@@ -13,12 +13,14 @@ use super::lease::Lease;
 use super::pipeline::Pipeline;
 use super::replicas::Known;
 
-/// A node's address and this worker's connections to it: one per protocol, as many for reads alone, and those of
-/// single sessions.
+/// A node's address and this worker's connections to it: one per protocol, as many for reads alone, the same for each
+/// database that is in use, and those of single sessions.
 pub(super) struct Node {
     pub(super) address: Rc<str>,
     pub(super) metrics: Arc<NodeMetrics>,
     pipelines: [RefCell<Option<Rc<Pipeline>>>; 4],
+    /// The same for databases other than 0.
+    elsewhere: RefCell<Vec<Rc<Pipeline>>>,
     /// Connections that single sessions have for themselves.
     own: RefCell<Vec<Rc<Pipeline>>>,
     /// Dialling failed: not before this time again, and why.
@@ -47,6 +49,7 @@ impl Node {
             address: address.into(),
             metrics,
             pipelines: Default::default(),
+            elsewhere: RefCell::default(),
             own: RefCell::default(),
             down: RefCell::new(None),
             failures: Cell::new(0),
@@ -58,28 +61,41 @@ impl Node {
         }
     }
 
-    fn place(&self, manner: Manner) -> &RefCell<Option<Rc<Pipeline>>> {
+    /// Where the connection for this stands; `None`: among those for other databases.
+    fn place(&self, manner: Manner) -> Option<&RefCell<Option<Rc<Pipeline>>>> {
+        if manner.database > 0 {
+            return None;
+        }
         let [resp2, resp3, readonly2, readonly3] = &self.pipelines;
-        match (manner.protocol, manner.is_readonly) {
+        Some(match (manner.protocol, manner.is_readonly) {
             (Protocol::Resp2, false) => resp2,
             (Protocol::Resp3, false) => resp3,
             (Protocol::Resp2, true) => readonly2,
             (Protocol::Resp3, true) => readonly3,
-        }
+        })
     }
 
     pub(super) fn pipeline(&self, manner: Manner) -> Option<Rc<Pipeline>> {
-        self.place(manner).borrow().clone()
+        match self.place(manner) {
+            Some(place) => place.borrow().clone(),
+            None => {
+                let elsewhere = self.elsewhere.borrow();
+                elsewhere.iter().find(|pipeline| pipeline.manner() == manner).cloned()
+            }
+        }
     }
 
     /// All connections, also those of single sessions.
     pub(super) fn pipelines(&self) -> impl Iterator<Item = Rc<Pipeline>> {
-        let own = self.own.borrow().clone();
-        self.pipelines.iter().filter_map(|place| place.borrow().clone()).chain(own)
+        let others = [self.elsewhere.borrow().as_slice(), self.own.borrow().as_slice()].concat();
+        self.pipelines.iter().filter_map(|place| place.borrow().clone()).chain(others)
     }
 
     pub(super) fn open(&self, pipeline: &Rc<Pipeline>) {
-        *self.place(pipeline.manner()).borrow_mut() = Some(pipeline.clone());
+        match self.place(pipeline.manner()) {
+            Some(place) => *place.borrow_mut() = Some(pipeline.clone()),
+            None => self.elsewhere.borrow_mut().push(pipeline.clone()),
+        }
     }
 
     /// A session has this connection for itself.
@@ -89,19 +105,23 @@ impl Node {
 
     /// The pipeline ended; a later one is left alone.
     pub(super) fn close(&self, pipeline: &Rc<Pipeline>) {
+        let is_other = |open: &Rc<Pipeline>| !Rc::ptr_eq(open, pipeline);
         if pipeline.is_own() {
-            return self.own.borrow_mut().retain(|open| !Rc::ptr_eq(open, pipeline));
+            return self.own.borrow_mut().retain(is_other);
         }
-        let mut place = self.place(pipeline.manner()).borrow_mut();
+        let Some(place) = self.place(pipeline.manner()) else {
+            return self.elsewhere.borrow_mut().retain(is_other);
+        };
+        let mut place = place.borrow_mut();
         if place.as_ref().is_some_and(|open| Rc::ptr_eq(open, pipeline)) {
             *place = None;
         }
     }
 
-    /// Takes the lease that was used last, of those that speak this protocol.
-    pub(super) fn kept(&self, protocol: Protocol) -> Option<Lease> {
+    /// Takes the lease that was used last, of those that carry this.
+    pub(super) fn kept(&self, manner: Manner) -> Option<Lease> {
         let mut kept = self.kept.borrow_mut();
-        let at = kept.iter().rposition(|lease| lease.protocol() == protocol)?;
+        let at = kept.iter().rposition(|lease| lease.manner() == manner)?;
         Some(kept.remove(at))
     }
 
@@ -119,8 +139,8 @@ impl Node {
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        let has_own = !self.own.borrow().is_empty();
-        has_own || self.pipelines.iter().any(|place| place.borrow().is_some())
+        let has_others = !self.own.borrow().is_empty() || !self.elsewhere.borrow().is_empty();
+        has_others || self.pipelines.iter().any(|place| place.borrow().is_some())
     }
 
     /// Why the node is not to be dialled now.

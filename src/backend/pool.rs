@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 use crate::cluster::{Announced, Slot, Topology};
 use crate::config::{Live, ReadFrom};
 use crate::metrics::WorkerMetrics;
-use crate::resp::Protocol;
 
 use super::attention::Attention;
 use super::budget::Budget;
@@ -146,12 +145,13 @@ impl Pool {
     }
 
     /// How a connection begins; what it needs besides is for whoever dials to say.
-    pub(super) fn handshake(&self, protocol: Protocol) -> Handshake {
+    pub(super) fn handshake(&self, manner: Manner) -> Handshake {
         let timeout = self.settings().backend.connect_timeout;
         Handshake {
-            protocol,
+            protocol: manner.protocol,
+            database: manner.database,
             credentials: self.credentials(),
-            readonly: false,
+            readonly: manner.is_readonly,
             ping: true,
             timeout,
         }

@@ -12,6 +12,7 @@ use tokio_util::codec::FramedRead;
 
 use crate::resp::{Protocol, Value, write};
 
+use super::Manner;
 use super::connect::{Cause, Handshake, dial, send};
 use super::driver::Driver;
 use super::framing::Replies;
@@ -82,8 +83,8 @@ pub(super) async fn converse(
 
 /// The connection, and the one beside it that hears.
 async fn connect(pool: &Rc<Pool>, pipeline: &Pipeline) -> Result<(Talk, Option<Talk>), Ended> {
-    let dial = async |protocol| {
-        let handshake = Handshake { ping: false, ..pool.handshake(protocol) };
+    let dial = async |manner| {
+        let handshake = Handshake { ping: false, ..pool.handshake(manner) };
         let node = pipeline.node();
         match dial(&node.address, &handshake).await {
             Ok(stream) => Ok(FramedRead::new(stream, Replies::new(MESSAGE_BYTES))),
@@ -91,10 +92,10 @@ async fn connect(pool: &Rc<Pool>, pipeline: &Pipeline) -> Result<(Talk, Option<T
         }
     };
     let ear = match pipeline.manner().protocol {
-        Protocol::Resp2 => Some(dial(Protocol::Resp3).await?),
+        Protocol::Resp2 => Some(dial(Manner::new(Protocol::Resp3, 0)).await?),
         Protocol::Resp3 => None,
     };
-    Ok((dial(pipeline.manner().protocol).await?, ear))
+    Ok((dial(pipeline.manner()).await?, ear))
 }
 
 /// `CLIENT TRACKING ON`

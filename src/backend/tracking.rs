@@ -19,6 +19,7 @@ use tokio_util::codec::FramedRead;
 use crate::cluster::Slot;
 use crate::resp::{Protocol, Value, write};
 
+use super::Manner;
 use super::clock::{Micros, micros};
 use super::connect::{Cause, dial, send};
 use super::framing::Replies;
@@ -48,6 +49,8 @@ pub trait Watcher {
 /// A worker's watch over keys on all nodes.
 pub struct Tracking {
     pool: Rc<Pool>,
+    /// What the keys are in.
+    database: u16,
     watcher: Weak<dyn Watcher>,
     lookouts: RefCell<HashMap<Rc<str>, Rc<Lookout>, foldhash::fast::RandomState>>,
 }
@@ -101,8 +104,8 @@ impl From<std::io::Error> for End {
 
 impl Tracking {
     /// No connections yet; they are made when keys are armed.
-    pub fn new(pool: Rc<Pool>, watcher: Weak<dyn Watcher>) -> Rc<Self> {
-        Rc::new(Self { pool, watcher, lookouts: RefCell::default() })
+    pub fn new(pool: Rc<Pool>, database: u16, watcher: Weak<dyn Watcher>) -> Rc<Self> {
+        Rc::new(Self { pool, database, watcher, lookouts: RefCell::default() })
     }
 
     /// Arms a key; the watcher is told how that went, in this call or later.
@@ -185,7 +188,7 @@ impl Tracking {
 
     /// Sends what is asked and hears what comes, until the connection ends.
     async fn converse(self: &Rc<Self>, lookout: &Lookout, connected: &mut bool) -> Result<(), End> {
-        let handshake = self.pool.handshake(Protocol::Resp3);
+        let handshake = self.pool.handshake(Manner::new(Protocol::Resp3, self.database));
         let stream = dial(&lookout.node.address, &handshake)
             .await
             .map_err(|error| End::Lost(error.cause))?;

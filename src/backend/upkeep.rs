@@ -8,12 +8,12 @@ use crate::config;
 use crate::resp::write;
 
 use super::clock::{Micros, micros};
-use super::connect::{self, ConnectError, Handshake};
+use super::connect::{self, ConnectError};
 use super::driver::Driver;
 use super::node::Node;
 use super::pipeline::{Orphan, Pipeline};
 use super::pool::{Hint, Pool, Reason};
-use super::{Cause, Manner, Question, UNCERTAIN};
+use super::{Cause, Question, UNCERTAIN};
 
 /// How often deadlines and silent nodes are looked for.
 const TICK: Duration = Duration::from_millis(100);
@@ -44,8 +44,7 @@ impl Pool {
 
     /// A connection from dialling to its end.
     pub(super) async fn drive(self: Rc<Self>, pipeline: Rc<Pipeline>) {
-        let Manner { protocol, is_readonly } = pipeline.manner();
-        let handshake = Handshake { readonly: is_readonly, ..self.handshake(protocol) };
+        let handshake = self.handshake(pipeline.manner());
         let node = pipeline.node().clone();
         let why = match connect::dial(&node.address, &handshake).await {
             Ok(stream) => {
@@ -71,6 +70,10 @@ impl Pool {
     /// A node could not be dialled: notes that, and says why in words.
     pub(super) fn unreachable(&self, node: &Node, error: &ConnectError) -> Rc<str> {
         let why: Rc<str> = error.to_string().into();
+        if error.lacks_database() {
+            // That is between it and those who want this database.
+            return why;
+        }
         node.metrics.set_up(false);
         node.metrics.connect_failed();
         self.parts.metrics.connect_failed();

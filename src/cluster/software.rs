@@ -14,6 +14,8 @@ pub struct Software {
     redis: Version,
     /// Valkey's own version; such a node also says which Redis version it behaves like.
     valkey: Option<Version>,
+    /// How many databases it has.
+    databases: u16,
 }
 
 impl Version {
@@ -41,7 +43,7 @@ impl fmt::Display for Version {
 
 impl Software {
     /// What may be promised before any node has spoken: the oldest version that is supported.
-    pub const OLDEST: Self = Self { redis: Version([7, 0, 0]), valkey: None };
+    pub const OLDEST: Self = Self { redis: Version([7, 0, 0]), valkey: None, databases: 1 };
 
     /// Reads a node's answer to `INFO server`, as received. `None`: it does not tell.
     pub fn from_reply(reply: &[u8]) -> Option<Self> {
@@ -54,7 +56,8 @@ impl Software {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             Version::parse(line.strip_prefix(':')?)
         };
-        Some(Self { redis: version("redis_version")?, valkey: version("valkey_version") })
+        let (redis, valkey) = (version("redis_version")?, version("valkey_version"));
+        Some(Self { redis, valkey, databases: 1 })
     }
 
     /// What all nodes have in common: the lowest versions, and Valkey only when there is nothing else.
@@ -62,7 +65,23 @@ impl Software {
         nodes.into_iter().reduce(|one, other| Self {
             redis: one.redis.min(other.redis),
             valkey: one.valkey.zip(other.valkey).map(|(one, other)| one.min(other)),
+            databases: one.databases.min(other.databases),
         })
+    }
+
+    /// The same with as many databases as a node answers to `CONFIG GET cluster-databases`, as received. It has one
+    /// unless it says so: only Valkey 9 has several in a cluster, and who keeps its settings to itself may have them.
+    #[must_use]
+    pub fn with_databases(self, reply: &[u8]) -> Self {
+        let answer = Value::parse(reply).ok();
+        let told = answer.as_ref().and_then(|answer| answer.get("cluster-databases")?.as_str());
+        let told = told.and_then(|count| count.parse::<u16>().ok());
+        Self { databases: told.unwrap_or(1).max(1), ..self }
+    }
+
+    /// How many databases it has; clients select them by number, from 0.
+    pub fn databases(&self) -> u16 {
+        self.databases
     }
 
     /// The name that the server gives itself.
@@ -104,6 +123,31 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(Version::parse(text), expected.map(Version), "{text:?}");
         }
+    }
+
+    #[test]
+    fn databases_are_counted_where_a_node_tells() {
+        let told = |count: &str| {
+            format!("*2\r\n$17\r\ncluster-databases\r\n${}\r\n{count}\r\n", count.len())
+        };
+        let table = [
+            (told("16"), 16),
+            (told("1"), 1),
+            (told("0"), 1),
+            (told("70000"), 1),
+            (told("many"), 1),
+            ("%1\r\n$17\r\ncluster-databases\r\n$1\r\n4\r\n".to_owned(), 4),
+            ("*0\r\n".to_owned(), 1),
+            ("-NOPERM no\r\n".to_owned(), 1),
+            ("+OK\r\n".to_owned(), 1),
+        ];
+        for (reply, expected) in table {
+            let software = Software::OLDEST.with_databases(reply.as_bytes());
+            assert_eq!(software.databases(), expected, "{reply:?}");
+        }
+        let nodes = [16, 4, 1].map(|databases| Software { databases, ..Software::OLDEST });
+        assert_eq!(Software::in_common(nodes[..2].to_vec()).unwrap().databases(), 4);
+        assert_eq!(Software::in_common(nodes).unwrap().databases(), 1);
     }
 
     #[test]

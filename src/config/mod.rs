@@ -192,6 +192,9 @@ settings! {
         /// for commands that wait, and for CLIENT TRACKING. The latter two use three quarters of them at most;
         /// who finds none left waits by watching the keys, or may not track.
         leases: usize = 1024, Count(0..=1_000_000);
+        /// Most databases that clients may select, where the cluster has several (Valkey 9). Each one that is in
+        /// use takes as many connections to the nodes as the first.
+        databases: u16 = 16, Count(1..=10_000);
         /// Whether a write with the same end state when repeated is repeated after a lost
         /// connection.
         retry_idempotent: bool = false, Truth;

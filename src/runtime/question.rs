@@ -104,12 +104,17 @@ impl Line {
     async fn ask(mut self, settings: &Settings) -> Result<Answer, Failure> {
         let mut commands = None;
         if self.preferred.is_none() {
-            let questions: [&[&str]; 3] =
-                [&["CLUSTER", "SLOTS"], &["INFO", "server"], &["COMMAND"]];
-            let [slots, server, known] = self.conversation.ask(questions).await?;
+            let questions: [&[&str]; 4] = [
+                &["CLUSTER", "SLOTS"],
+                &["INFO", "server"],
+                &["CONFIG", "GET", "cluster-databases"],
+                &["COMMAND"],
+            ];
+            let [slots, server, databases, known] = self.conversation.ask(questions).await?;
             commands = Some(known);
             self.preferred = Preferred::from_slots(&slots);
-            self.software = Software::from_reply(&server);
+            self.software =
+                Software::from_reply(&server).map(|software| software.with_databases(&databases));
         }
         let questions: [&[&str]; 2] = [&["CLUSTER", "NODES"], &["CLUSTER", "INFO"]];
         let [nodes, info] = self.conversation.ask(questions).await?;

@@ -7,7 +7,7 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 
 use crate::acl::{User, Users};
-use crate::backend::Micros;
+use crate::backend::{Manner, Micros};
 use crate::command::CommandSpec;
 use crate::observe::Who;
 use crate::resp::Protocol;
@@ -30,6 +30,8 @@ pub struct Client {
     pub(super) connected: Micros,
     pub(super) active: Cell<Micros>,
     pub(super) protocol: Cell<Protocol>,
+    /// The database that it has selected.
+    pub(super) database: Cell<u16>,
     /// It needs no login, or not any more.
     pub(super) authenticated: Cell<bool>,
     /// It has logged in, or needed no login when it connected.
@@ -92,6 +94,11 @@ impl Client {
             .is_some_and(|user| subscribed.is_none_or(|subscribed| subscribed.is_allowed_to(user)))
     }
 
+    /// What its requests mean to a node.
+    pub(super) fn manner(&self) -> Manner {
+        Manner::new(self.protocol.get(), self.database.get())
+    }
+
     /// Lets the session's task look at its state.
     pub(super) fn wake(&self) {
         self.replies.wake();
@@ -115,6 +122,7 @@ impl Client {
             connected: now,
             active: Cell::new(now),
             protocol: Cell::new(Protocol::Resp2),
+            database: Cell::default(),
             authenticated: Cell::new(open),
             logged_in: Cell::new(open),
             user: RefCell::new(users.default_user()),
@@ -185,6 +193,7 @@ impl Client {
             age: now.saturating_sub(self.connected) / SECOND,
             idle: now.saturating_sub(self.active.get()) / SECOND,
             protocol: self.protocol.get(),
+            database: self.database.get(),
             name: self.name.borrow().clone(),
             library: self.library.borrow().clone(),
             library_version: self.library_version.borrow().clone(),
@@ -211,6 +220,7 @@ pub(super) struct Portrait {
     /// Seconds since its last byte.
     pub(super) idle: u64,
     pub(super) protocol: Protocol,
+    pub(super) database: u16,
     pub(super) name: String,
     pub(super) library: String,
     pub(super) library_version: String,
@@ -256,7 +266,7 @@ impl fmt::Display for Portrait {
         let redirect = self.tracking.as_ref().map_or(-1, |options| options.redirect);
         write!(f, "id={id} addr={client} laddr={local} fd=0 name={name}")?;
         let Tally { channels, patterns, shards } = self.subscriptions;
-        write!(f, " age={age} idle={idle} flags={flags} db=0")?;
+        write!(f, " age={age} idle={idle} flags={flags} db={}", self.database)?;
         write!(f, " sub={channels} psub={patterns} ssub={shards}")?;
         let collected = self.collected.map_or(-1, |commands| commands as i64);
         write!(f, " multi={collected} watch={}", self.watched)?;
@@ -292,6 +302,7 @@ pub(super) mod tests {
             age: 100,
             idle: 5,
             protocol: Protocol::Resp2,
+            database: 0,
             name: String::new(),
             library: String::new(),
             library_version: String::new(),
@@ -318,6 +329,7 @@ pub(super) mod tests {
         );
         let named = Portrait {
             protocol: Protocol::Resp3,
+            database: 3,
             name: "worker-1".to_owned(),
             library: "redis-py".to_owned(),
             library_version: "8.0.0".to_owned(),
@@ -332,7 +344,7 @@ pub(super) mod tests {
         let line = named.to_string();
         for field in [
             " name=worker-1 ",
-            " flags=Pxb ",
+            " flags=Pxb db=3 ",
             " sub=1 psub=2 ssub=3 multi=2 watch=3 ",
             " oll=3 omem=90 ",
             " cmd=client|list ",

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::task::spawn_local;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::backend::Asker;
+use crate::backend::{Asker, Manner};
 use crate::metrics::{Family, Limit, Rejection};
 use crate::resp::{ParseError, Protocol, write};
 
@@ -175,6 +175,11 @@ impl Conversation {
     pub(super) fn speak(&mut self, protocol: Protocol) {
         self.protocol = protocol;
         self.client.protocol.set(protocol);
+    }
+
+    /// What its requests mean to a node.
+    pub(super) fn manner(&self) -> Manner {
+        self.client.manner()
     }
 
     /// Answers with an error.

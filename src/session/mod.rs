@@ -10,6 +10,7 @@ mod blocking;
 mod client;
 mod colleagues;
 mod conversation;
+mod databases;
 mod denials;
 mod dialect;
 mod failures;

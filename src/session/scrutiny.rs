@@ -133,8 +133,9 @@ impl Conversation {
         // What administers a server is nobody's business, and passwords even less.
         let is_secret = matches!(&*spec.name, "AUTH" | "HELLO");
         if feed.receiver_count() > 0 && !is_secret && !spec.categories.contains(Categories::ADMIN) {
+            let (database, address) = (self.manner().database, self.client.ends.client.to_string());
             // Monitors may have gone meanwhile.
-            let _ = feed.send(line(&self.client.ends.client.to_string(), request).into());
+            let _ = feed.send(line(database, &address, request).into());
         }
     }
 }
@@ -188,10 +189,10 @@ impl Drop for Monitoring {
     }
 }
 
-/// A request as MONITOR shows it: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`.
-fn line(address: &str, request: &Request<'_>) -> String {
+/// A request as MONITOR shows it, with the number of its database: `+1339518083.107412 [0 127.0.0.1:60866] "keys" "*"`.
+fn line(database: u16, address: &str, request: &Request<'_>) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let mut line = format!("+{}.{:06} [0 {address}]", now.as_secs(), now.subsec_micros());
+    let mut line = format!("+{}.{:06} [{database} {address}]", now.as_secs(), now.subsec_micros());
     for argument in request.args() {
         line.push_str(" \"");
         argument.iter().for_each(|&byte| quote(byte, &mut line));
@@ -230,7 +231,7 @@ mod tests {
         write::command(&mut frame, &[b"set".as_slice(), b"a \"b\"\\", b"\x00\xff\r\n\t\x07\x08~"]);
         let mut parser = RequestParser::new();
         parser.parse(&frame, &Limits::default(), true).unwrap();
-        let shown = line("127.0.0.1:5", &parser.request(&frame));
+        let shown = line(0, "127.0.0.1:5", &parser.request(&frame));
         let (time, rest) = shown.split_once(' ').unwrap();
         assert!(time.starts_with('+') && time.len() == "+1339518083.107412".len(), "{time}");
         let expected = r#"[0 127.0.0.1:5] "set" "a \"b\"\\" "\x00\xff\r\n\t\a\b~""#;

@@ -124,12 +124,21 @@ impl Conversation {
             Ok(Plan::Transaction) => return transaction::control(self, spec, request),
             Ok(Plan::PubSub) => return pubsub::serve(self, spec, request),
             Ok(Plan::Local) => return local::answer(self, spec, request),
+            Err(_) if self.moves_between_databases(spec) => {
+                return self.move_key(spec, request, whole);
+            }
             Err(error) => return self.fail(family(spec), error.to_string()),
         }
         Flow::Next
     }
 
-    fn forward(&self, ticket: Ticket, terms: Terms, request: &Request<'_>, whole: Option<&Bytes>) {
+    pub(super) fn forward(
+        &self,
+        ticket: Ticket,
+        terms: Terms,
+        request: &Request<'_>,
+        whole: Option<&Bytes>,
+    ) {
         match whole {
             // An inline request's frame is not the bytes it came as.
             Some(bytes) if bytes.len() >= LARGE && bytes.len() == request.frame().len() => {
@@ -164,7 +173,12 @@ impl Conversation {
         About { family: family(spec), muted: self.is_muted(), size: request.frame().len() }
     }
 
-    fn terms(&self, spec: &CommandSpec, slot: Option<Slot>, request: &Request<'_>) -> Terms {
+    pub(super) fn terms(
+        &self,
+        spec: &CommandSpec,
+        slot: Option<Slot>,
+        request: &Request<'_>,
+    ) -> Terms {
         let repeatable = match spec.retry_for(request) {
             Retry::Read => true,
             Retry::Idempotent => self.worker.gateway.settings().backend.retry_idempotent,
@@ -174,7 +188,7 @@ impl Conversation {
         let scripted = spec.class == Class::Script;
         // Without a key there is nothing to keep track of.
         let own = slot.and_then(|_| self.own());
-        Terms { repeatable, splittable, scripted, own, ..Terms::new(slot, self.protocol) }
+        Terms { repeatable, splittable, scripted, own, ..Terms::new(slot, self.manner()) }
     }
 
     /// Sends what a node answered with TRYAGAIN again, key by key: a single key never gets it.
@@ -222,7 +236,7 @@ impl Conversation {
             return Flow::Next;
         }
         let ticket = self.replies.expect(self.about(spec, request));
-        let terms = Terms { repeatable: true, ..Terms::new(slot, self.protocol) };
+        let terms = Terms { repeatable: true, ..Terms::new(slot, self.manner()) };
         self.forward(ticket, terms, request, None);
         Flow::Next
     }
@@ -249,7 +263,7 @@ impl Conversation {
             return steps::ask_aside(self, spec, (None, question), rewrite);
         }
         let ticket = self.replies.expect_rewrite(self.about(spec, request), Box::new(rewrite));
-        let terms = Terms { repeatable: true, ..Terms::new(None, self.protocol) };
+        let terms = Terms { repeatable: true, ..Terms::new(None, self.manner()) };
         self.worker.pool.send(terms, &self.asker, ticket, |out| out.extend_from_slice(question));
     }
 }

@@ -1,12 +1,14 @@
 //! What all sessions of one worker share.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Cache, Guard};
+use foldhash::fast::RandomState;
 use slab::Slab;
 use tokio::sync::Semaphore;
 
@@ -220,8 +222,8 @@ pub struct Worker {
     pub(super) scripts: Scripts,
     pub(super) acquaintances: RefCell<Acquaintances>,
     itinerary: RefCell<Rc<Itinerary>>,
-    /// Those who wait for keys.
-    pub(super) queue: Rc<Queue>,
+    /// Those who wait for keys, by the database of these.
+    queues: RefCell<HashMap<u16, Rc<Queue>, RandomState>>,
     pub(super) tuning: Tuning,
     /// What requests of several steps hold.
     pub(super) gathered: Rc<Account>,
@@ -272,7 +274,7 @@ impl Worker {
         Rc::new(Self {
             gateway,
             memory,
-            queue: Queue::new(pool.clone()),
+            queues: RefCell::default(),
             watch,
             pool,
             metrics,
@@ -301,6 +303,13 @@ impl Worker {
     /// The commands known now; a snapshot for one turn.
     pub(super) fn commands(&self) -> Arc<Commands> {
         self.commands.borrow_mut().load().clone()
+    }
+
+    /// Those who wait for keys of this database.
+    pub(super) fn queue(&self, database: u16) -> Rc<Queue> {
+        let mut queues = self.queues.borrow_mut();
+        let new = || Queue::new(self.pool.clone(), database);
+        queues.entry(database).or_insert_with(new).clone()
     }
 
     /// The topology now, and the order in which SCAN visits its primaries.

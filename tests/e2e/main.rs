@@ -22,6 +22,7 @@ mod connect;
 mod corpus;
 mod coverage;
 mod crowd;
+mod databases;
 mod differential;
 mod doctor;
 mod drain;

@@ -53,7 +53,7 @@ fn want(protocol: Protocol, login: (&str, &str), readonly: bool, timeout: Durati
         password: Secret::new(login.1),
         ..Credentials::default()
     };
-    Handshake { protocol, credentials, readonly, ping: false, timeout }
+    Handshake { protocol, database: 0, credentials, readonly, ping: false, timeout }
 }
 
 const AUTH: &[u8] = b"*3\r\n$4\r\nAUTH\r\n$3\r\napp\r\n$6\r\nsesame\r\n";

@@ -1,8 +1,7 @@
 use bytes::Bytes;
 
-use super::super::{Terms, Ticket};
+use super::super::{Manner, Terms, Ticket};
 use super::*;
-use crate::resp::Protocol;
 
 /// Not empty, so that two have two addresses.
 struct Client(#[expect(dead_code, reason = "only takes room")] u8);
@@ -43,7 +42,7 @@ impl Bench {
 
     /// The same, for a client of that number, and named by another number.
     fn add_of(&mut self, client: usize, (slot, place): (u16, u32), born: Micros, cause: Cause) {
-        let terms = Terms::new(Slot::new(slot), Protocol::Resp2);
+        let terms = Terms::new(Slot::new(slot), Manner::own());
         let ticket = Ticket::new(place, 0);
         let question = Question::new(&self.clients[client], ticket, terms, born);
         let errand = Errand { question, bytes: Bytes::from_static(b"0123456789") };

@@ -16,6 +16,7 @@ use crate::cluster::Slot;
 use crate::metrics::WorkerMetrics;
 use crate::resp::Protocol;
 
+use super::super::Manner;
 use super::super::clock::{Micros, micros};
 use super::super::connect::dial;
 use super::super::node::Node;
@@ -255,7 +256,7 @@ impl Subscriptions {
 
     /// A connection from dialling to its end.
     async fn carry(self: Rc<Self>, feed: Rc<Feed>) {
-        let handshake = self.pool.handshake(Protocol::Resp3);
+        let handshake = self.pool.handshake(Manner::new(Protocol::Resp3, 0));
         let why = match dial(&feed.node.address, &handshake).await {
             Ok(stream) => {
                 self.tick();

@@ -18,6 +18,8 @@ const LEAST_TIME: Duration = Duration::from_millis(10);
 /// What every fake node answers to `CLUSTER SLOTS`: addresses are IP addresses.
 const SLOTS: &str = "*1\r\n*3\r\n:0\r\n:1\r\n*3\r\n$1\r\nh\r\n:1\r\n$1\r\na\r\n";
 
+/// What every fake node answers to `CONFIG GET cluster-databases`: it has never heard of that.
+const DATABASES: &str = "*0\r\n";
 /// What every fake node answers to `COMMAND`: it tells of none.
 const COMMANDS: &str = "*0\r\n";
 
@@ -103,7 +105,7 @@ impl Node {
             let reply = match &*question {
                 "" => return,
                 slots if slots.contains("SLOTS") => {
-                    Some(SLOTS.to_owned() + &self.server() + COMMANDS)
+                    Some(SLOTS.to_owned() + &self.server() + DATABASES + COMMANDS)
                 }
                 info if info.contains("server") => Some(self.server()),
                 _ => self.answer(&mut stream).await,

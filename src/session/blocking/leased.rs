@@ -69,7 +69,7 @@ pub(super) async fn perform(waiting: &mut Waiting, slot: Slot) -> Outcome {
         let lease = tokio::select! {
             biased;
             ending = waiting.wait.ended() => return Outcome::Reply(waiting.ended(ending)),
-            lease = waiting.worker.pool.lease(slot, waiting.protocol) => lease,
+            lease = waiting.worker.pool.lease(slot, waiting.manner) => lease,
         };
         let lease = match lease {
             Ok(lease) => lease,
@@ -286,7 +286,7 @@ impl Held {
             if let Some(number) = self.lease.number() {
                 let (mut request, number) = (Vec::new(), number.to_string());
                 write::command(&mut request, &["CLIENT", "UNBLOCK", &number, how]);
-                let (pool, terms) = (&waiting.worker.pool, Terms::new(None, self.lease.protocol()));
+                let (pool, terms) = (&waiting.worker.pool, Terms::new(None, self.lease.manner()));
                 let asked = Asked::node(pool, self.lease.address(), terms, request);
                 let answer = asked.reply().await;
                 if answer.starts_with(b"-UNCERTAIN") {

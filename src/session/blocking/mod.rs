@@ -27,11 +27,11 @@ use std::task::{Poll, Waker};
 use tokio::task::spawn_local;
 use tokio::time::{Instant, sleep_until};
 
-use crate::backend::{Asker, Terms, Ticket};
+use crate::backend::{Asker, Manner, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::CommandSpec;
 use crate::metrics::{Limit, WorkerMetrics};
-use crate::resp::{Protocol, Request, write};
+use crate::resp::{Request, write};
 use crate::route::RouteError;
 
 use super::client::Client;
@@ -118,7 +118,13 @@ pub(super) fn begin(
     }
     let worker = conversation.worker.clone();
     let wish = Call::of(spec, request, &worker.limits()).map(Wish::of);
-    let Some(wish) = wish.filter(|wish| slot.is_some() || wish.can_track()) else {
+    let is_possible = |wish: &Wish| match slot {
+        Some(_) => true,
+        // Nobody looks elsewhere for elements that were left on their way.
+        None if wish.crosses_slots() => conversation.manner().database == 0,
+        None => wish.can_track(),
+    };
+    let Some(wish) = wish.filter(is_possible) else {
         return conversation.fail(family(spec), RouteError::CrossSlot.to_string());
     };
     let about = About { family: family(spec), muted: conversation.is_muted(), size: 0 };
@@ -129,7 +135,7 @@ pub(super) fn begin(
     *conversation.client.wait.borrow_mut() = Some(wait.clone());
     let waiting = Waiting {
         worker,
-        protocol: conversation.protocol,
+        manner: conversation.manner(),
         wish,
         wait,
         deadline: None,
@@ -142,7 +148,7 @@ pub(super) fn begin(
 /// One wait from its beginning to its reply.
 struct Waiting {
     worker: Rc<Worker>,
-    protocol: Protocol,
+    manner: Manner,
     wish: Wish,
     wait: Rc<Wait>,
     /// When its time is over, if ever.
@@ -176,12 +182,12 @@ impl Waiting {
             Some(slot) => self.on_one_slot(slot).await,
             None => tracked::perform(&mut self).await,
         };
-        drop(self.blocked);
+        self.blocked = None;
         let client = client.upgrade();
         let left = self.wait.left.get();
         let here = client.as_ref().is_some_and(|client| !left && client.replies.end().is_none());
         if !here {
-            put_back(&self.worker, &self.wish, &reply);
+            put_back(&self, &reply);
         }
         if let Some(client) = client {
             *client.wait.borrow_mut() = None;
@@ -217,7 +223,7 @@ impl Waiting {
     /// The reply of a wait that found nothing in its time, in all commands the same.
     fn nothing(&self) -> Vec<u8> {
         let mut reply = Vec::new();
-        write::null_array(&mut reply, self.protocol);
+        write::null_array(&mut reply, self.manner.protocol);
         reply
     }
 
@@ -233,15 +239,16 @@ impl Waiting {
     /// A request that does not wait, in the client's protocol.
     fn terms(&self, slot: Slot) -> Terms {
         let repeatable = self.wish.is_repeatable();
-        Terms { repeatable, ..Terms::new(Some(slot), self.protocol) }
+        Terms { repeatable, ..Terms::new(Some(slot), self.manner) }
     }
 }
 
 /// What was taken for a client that has gone goes back to where it was.
-fn put_back(worker: &Rc<Worker>, wish: &Wish, reply: &[u8]) {
-    let Some((key, request)) = wish.put_back(reply) else { return };
+fn put_back(waiting: &Waiting, reply: &[u8]) {
+    let Some((key, request)) = waiting.wish.put_back(reply) else { return };
+    let worker = &waiting.worker;
     worker.metrics.element_returned();
-    let terms = Terms::new(Some(Slot::of(&key)), Protocol::Resp2);
+    let terms = Terms::new(Some(Slot::of(&key)), waiting.manner.read_here());
     let asked = Asked::owner(&worker.pool, terms, request);
     spawn_local(async move {
         let reply = asked.reply().await;

@@ -21,7 +21,7 @@ const RETRY: Duration = Duration::from_millis(100);
 /// Ticks without a waiter after which the connections are closed.
 const IDLE_TICKS: u32 = 30;
 
-/// All waiters of a worker that wait by watching keys.
+/// All waiters of a worker that wait by watching keys of one database.
 pub(in crate::session) struct Queue {
     pool: Rc<Pool>,
     order: RefCell<Order>,
@@ -34,10 +34,10 @@ pub(in crate::session) struct Queue {
 
 impl Queue {
     /// Nobody waits yet.
-    pub(in crate::session) fn new(pool: Rc<Pool>) -> Rc<Self> {
+    pub(in crate::session) fn new(pool: Rc<Pool>, database: u16) -> Rc<Self> {
         Rc::new_cyclic(|this: &Weak<Self>| Self {
             order: RefCell::default(),
-            tracking: Tracking::new(pool.clone(), this.clone()),
+            tracking: Tracking::new(pool.clone(), database, this.clone()),
             pool,
             attended: Cell::new(false),
             failed: Notify::new(),

@@ -23,7 +23,8 @@ pub(super) async fn perform(waiting: &mut Waiting) -> Vec<u8> {
     }
     let hold = waiting.worker.gateway.settings().backend.hold_time;
     let out_of_patience = Instant::now() + hold;
-    let place = waiting.worker.queue.join(waiting.wish.watched(), waiting.wish.manner());
+    let queue = waiting.worker.queue(waiting.manner.database);
+    let place = queue.join(waiting.wish.watched(), waiting.wish.manner());
     loop {
         let fresh = place.is_fresh();
         if !fresh {
@@ -60,9 +61,9 @@ fn not_served(waiting: &Waiting) -> Vec<u8> {
 
 /// Does what the waiter wants, without waiting.
 async fn attempt(waiting: &Waiting, turn: &Turn) -> Vec<Vec<u8>> {
-    let Waiting { worker, protocol, wish, .. } = waiting;
+    let Waiting { worker, manner, wish, .. } = waiting;
     if wish.crosses_slots() {
-        return vec![steps::pass_element(worker, *protocol, &wish.call).await];
+        return vec![steps::pass_element(worker, *manner, &wish.call).await];
     }
     ask(waiting, wish.tries(turn)).await
 }

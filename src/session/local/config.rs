@@ -51,7 +51,7 @@ fn own(conversation: &Conversation) -> Own {
     let enabled = if gateway.mode() == "cluster" { "yes" } else { "no" };
     [
         ("cluster-enabled", enabled.to_owned()),
-        ("databases", "1".to_owned()),
+        ("databases", gateway.databases().to_string()),
         ("maxclients", settings.limits.max_clients.to_string()),
         ("port", conversation.client.ends.local.port().to_string()),
         ("proto-max-bulk-len", settings.limits.bulk_bytes.to_string()),

@@ -63,28 +63,48 @@ pub(super) fn hello(
     Ok(flow)
 }
 
-/// `SELECT 0`
+/// `SELECT number`: what follows is about this database.
 pub(super) fn select(
     conversation: &Conversation,
     spec: &CommandSpec,
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
+    let database = database(conversation, request)?;
+    if conversation.must_wait_to_enter(database) {
+        return Ok(Flow::Wait);
+    }
+    if conversation.manner().database == database {
+        return Ok(ok(conversation, spec));
+    }
+    conversation.enter(database);
+    let flow = ok(conversation, spec);
+    conversation.track_again();
+    Ok(flow)
+}
+
+/// The database that `SELECT` names.
+pub(in crate::session) fn database(
+    conversation: &Conversation,
+    request: &Request<'_>,
+) -> Result<u16, Refused> {
+    let gateway = &conversation.worker.gateway;
     let index = request.arg(1).and_then(number::integer).map(i32::try_from);
-    match index {
-        Some(Ok(0)) => Ok(ok(conversation, spec)),
-        Some(Ok(_)) if conversation.worker.gateway.mode() == "cluster" => {
+    let Some(Ok(index)) = index else { return Err(Refused::NotAnInteger) };
+    match u16::try_from(index).ok().filter(|index| *index < gateway.databases()) {
+        Some(index) => Ok(index),
+        None if gateway.mode() == "cluster" => {
             Err(Refused::Select(conversation.dialect().no_such_database()))
         }
-        Some(Ok(_)) => Err(Refused::Database),
-        _ => Err(Refused::NotAnInteger),
+        None => Err(Refused::Database),
     }
 }
 
 /// `RESET`: as if the client had just connected.
 pub(super) fn reset(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
-    if conversation.must_settle() {
+    if conversation.must_settle() || conversation.must_wait_to_enter(0) {
         return Flow::Wait;
     }
+    conversation.enter(0);
     conversation.stop_tracking();
     conversation.end_transaction();
     conversation.subscribed.clear();

@@ -24,6 +24,7 @@ use super::scrutiny::Monitoring;
 
 use error::Refused;
 
+pub(super) use connection::database;
 pub(super) use selection::Selection;
 
 /// Answers a command of the class `Local`.

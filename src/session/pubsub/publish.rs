@@ -115,7 +115,7 @@ pub(super) fn serve(
     };
     let about = conversation.about(spec, request);
     let ticket = conversation.replies.expect_rewrite(about, Box::new(rewrite));
-    let terms = sent.terms(Terms::new(None, conversation.protocol));
+    let terms = sent.terms(Terms::new(None, conversation.manner()));
     let pool = &conversation.worker.pool;
     pool.send(terms, &conversation.asker, ticket, |out| sent.write(request, out));
     Flow::Next

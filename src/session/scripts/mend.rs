@@ -36,7 +36,7 @@ async fn mend(worker: Rc<Worker>, replies: Rc<Replies>) {
         };
         worker.metrics.retried();
         worker.metrics.script_brought();
-        let way = Way { slot, protocol: terms.protocol, asker: &asker, own: terms.own };
+        let way = Way { slot, manner: terms.manner, asker: &asker, own: terms.own };
         worker.scripts.send(&worker.pool, &body, way);
         // Should the node not know it even now, the client is told.
         let terms = Terms { scripted: false, ..terms };

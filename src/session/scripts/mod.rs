@@ -15,10 +15,10 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{Asker, Caching, Lines, Pool, Terms, Ticket};
+use crate::backend::{Asker, Caching, Lines, Manner, Pool, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::CommandSpec;
-use crate::resp::{Protocol, Request, write};
+use crate::resp::{Request, write};
 
 use super::conversation::Conversation;
 use super::worker::Worker;
@@ -58,7 +58,7 @@ pub(super) struct Scripts {
 #[derive(Clone, Copy)]
 struct Way<'a> {
     slot: Slot,
-    protocol: Protocol,
+    manner: Manner,
     /// Whose request will name it.
     asker: &'a Rc<dyn Asker>,
     /// That request's.
@@ -68,7 +68,7 @@ struct Way<'a> {
 impl Way<'_> {
     fn terms(self) -> Terms {
         let own = self.own.map(|_| Caching::Untold);
-        Terms { repeatable: true, own, ..Terms::new(Some(self.slot), self.protocol) }
+        Terms { repeatable: true, own, ..Terms::new(Some(self.slot), self.manner) }
     }
 }
 
@@ -148,7 +148,7 @@ impl Scripts {
 
     /// Sends the script to this node.
     pub(super) fn send_to(&self, pool: &Rc<Pool>, body: &Bytes, address: &str) {
-        let terms = Terms { repeatable: true, ..Terms::new(None, Protocol::Resp2) };
+        let terms = Terms { repeatable: true, ..Terms::new(None, Manner::own()) };
         let mut request = Vec::new();
         write_load(body, &mut request);
         let ticket = Ticket::new(0, 0);
@@ -167,8 +167,8 @@ impl Conversation {
         let Some(script) = request.arg(1) else { return };
         let Worker { scripts, pool, metrics, .. } = &*self.worker;
         if spec.name.starts_with("EVALSHA") {
-            let (protocol, own) = (self.protocol, self.own());
-            let way = Way { slot, protocol, asker: &self.asker, own };
+            let (manner, own) = (self.manner(), self.own());
+            let way = Way { slot, manner, asker: &self.asker, own };
             let brought = digest(script).map(|it| scripts.bring(pool, it, way));
             if brought == Some(true) {
                 metrics.script_brought();

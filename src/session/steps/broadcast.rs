@@ -157,7 +157,7 @@ fn special(steps: &Steps, call: &Call, answers: &[Answer]) -> Outcome {
         answers.iter().map(|answer| Part { node: &answer.name, reply: &answer.reply }).collect();
     let request = call.request();
     let arguments: Vec<&[u8]> = request.args().collect();
-    Ok(report.write(&arguments, &parts, steps.protocol)?)
+    Ok(report.write(&arguments, &parts, steps.manner.protocol)?)
 }
 
 /// `RANDOMKEY`: every key is as likely as any other, whichever primary it is on.
@@ -177,7 +177,7 @@ async fn random_key(steps: &Steps) -> Outcome {
         }
     }
     let mut out = Vec::new();
-    write::null(&mut out, steps.protocol);
+    write::null(&mut out, steps.manner.protocol);
     Ok(out)
 }
 

@@ -8,12 +8,12 @@ use super::gather::{NO_INTEGER, SYNTAX};
 use super::store::number;
 use super::{Outcome, Steps, Stop, is_error, request};
 
-/// Databases that a server has unless it is told otherwise.
-const DATABASES: i64 = 16;
+/// Databases that a single server has unless it is told otherwise.
+const DATABASES: u16 = 16;
 
 /// `COPY source destination [DB n] [REPLACE]`: what the source holds, with its time to live.
 pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
-    let replace = replaces(call)?;
+    let (replace, database) = options(steps, call)?;
     let (source, destination) = (call.arg(1), call.arg(2));
     let requests = [request(&[b"DUMP", source]), request(&[b"PEXPIRETIME", source])];
     let reply = steps.one(steps.block(call.slot(1), &requests).read()).await?;
@@ -31,7 +31,9 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     if replace {
         words.push(b"REPLACE");
     }
-    let reply = steps.ask_one(steps.once(call, steps.raw(call.slot(2), request(&words)))).await?;
+    let mut restore = steps.once(call, steps.raw(call.slot(2), request(&words)));
+    restore.terms.manner.database = database;
+    let reply = steps.ask_one(restore).await?;
     match reply.as_slice() {
         b"+OK\r\n" => Ok(number(1)),
         [b'-', b'B', b'U', b'S', b'Y', b'K', b'E', b'Y', ..] => Ok(number(0)),
@@ -39,27 +41,30 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     }
 }
 
-fn replaces(call: &Call) -> Result<bool, Stop> {
-    let (mut replace, mut database) = (false, 0);
+/// Whether the destination may be there already, and which database it is in.
+fn options(steps: &Steps, call: &Call) -> Result<(bool, u16), Stop> {
+    let here = steps.manner.database;
+    let count = steps.worker.gateway.databases();
+    let (mut replace, mut database) = (false, here);
     let mut at = 3;
     while at < call.len() {
         if call.says(at, "REPLACE") {
             replace = true;
         } else if call.says(at, "DB") && at + 1 < call.len() {
             at += 1;
-            database = integer(call.arg(at)).ok_or(NO_INTEGER)?;
-            if !(0..DATABASES).contains(&database) {
-                return Err(Stop::Refused("ERR DB index is out of range"));
-            }
+            let index = integer(call.arg(at)).ok_or(NO_INTEGER)?;
+            let known = if count > 1 { count } else { DATABASES };
+            let index = u16::try_from(index).ok().filter(|index| *index < known);
+            database = index.ok_or(Stop::Refused("ERR DB index is out of range"))?;
         } else {
             return Err(SYNTAX);
         }
         at += 1;
     }
-    if database != 0 {
+    if database != here && count == 1 {
         return Err(Stop::Refused(
             "ERR Copying to another database is not allowed in cluster mode",
         ));
     }
-    Ok(replace)
+    Ok((replace, database))
 }

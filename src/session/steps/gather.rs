@@ -9,7 +9,7 @@ use tokio::task::spawn_blocking;
 use crate::cluster::{Slot, Version};
 use crate::merge::MergeError;
 use crate::merge::score::Digits;
-use crate::resp::{Protocol, elements};
+use crate::resp::elements;
 
 use super::call::Call;
 use super::inbox::TRY_AGAIN;
@@ -83,7 +83,7 @@ impl Step {
     /// It reads, and its reply stays here. Whatever the client speaks it is in RESP2, so that what is computed
     /// with has one form.
     pub(super) fn read(mut self) -> Self {
-        self.terms.protocol = Protocol::Resp2;
+        self.terms.manner = self.terms.manner.read_here();
         self.splittable().repeatable()
     }
 }

@@ -68,8 +68,8 @@ impl<'a> Hold<'a> {
         let pool = &steps.worker.pool;
         let asking = asked.is_some();
         let lease = match asked {
-            Some(address) => pool.lease_at(&address, steps.protocol).await?,
-            None => pool.lease(slot, steps.protocol).await?,
+            Some(address) => pool.lease_at(&address, steps.manner).await?,
+            None => pool.lease(slot, steps.manner).await?,
         };
         let mut hold = Self { steps, lease, asking };
         let replies = hold.ask(requests).await?;

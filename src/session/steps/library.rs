@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::backend::{LeaseError, Terms};
+use crate::backend::{LeaseError, Manner, Terms};
 use crate::command::Target;
 use crate::merge::{Merge, ResponsePolicy};
 use crate::resp::{Protocol, Value, elements, write};
@@ -47,7 +47,7 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
 
 /// Any primary speaks for all.
 async fn anybody(steps: &Steps, call: &Call) -> Outcome {
-    let terms = Terms { repeatable: true, ..Terms::new(None, steps.protocol) };
+    let terms = Terms { repeatable: true, ..Terms::new(None, steps.manner) };
     steps.one(Step { terms, node: None, request: call.frame().to_vec() }).await
 }
 
@@ -122,7 +122,7 @@ async fn kill(steps: &Steps, call: &Call) -> Outcome {
 /// `FUNCTION STATS`: what runs on any primary, and the engines of the first. A busy node answers it, but not on
 /// the connection that keeps it busy.
 async fn function_stats(steps: &Steps, call: &Call) -> Outcome {
-    let answers = aside(steps, call, steps.protocol).await?;
+    let answers = aside(steps, call, steps.manner.protocol).await?;
     if let Some(failed) = answers.iter().find(|answer| is_error(&answer.reply)) {
         return Err(Stop::Node(failed.reply.clone()));
     }
@@ -138,18 +138,20 @@ async fn function_stats(steps: &Steps, call: &Call) -> Outcome {
 async fn aside(steps: &Steps, call: &Call, protocol: Protocol) -> Result<Vec<Answer>, Stop> {
     steps.shards()?;
     let topology = steps.worker.pool.topology();
+    // Which database it is about does not matter, and a busy node lets nobody choose one.
+    let manner = Manner::new(protocol, 0);
     let asked = topology.shards().iter().map(async |shard| {
         let name = shard.primary.address.clone();
-        let reply = aside_at(steps, &name, call.frame(), protocol).await;
+        let reply = aside_at(steps, &name, call.frame(), manner).await;
         Answer { name, reply }
     });
     Ok(join_all(asked).await)
 }
 
-async fn aside_at(steps: &Steps, address: &str, request: &[u8], protocol: Protocol) -> Vec<u8> {
+async fn aside_at(steps: &Steps, address: &str, request: &[u8], manner: Manner) -> Vec<u8> {
     let deadline = Instant::now() + BUSY;
     let lease = loop {
-        match steps.worker.pool.lease_at(address, protocol).await {
+        match steps.worker.pool.lease_at(address, manner).await {
             Ok(lease) => break Ok(lease),
             // A node that runs a script does not greet before it says that it is busy.
             Err(LeaseError::Lost(_)) if Instant::now() < deadline => sleep(PAUSE).await,

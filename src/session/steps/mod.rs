@@ -44,11 +44,11 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{ABORTED, Asker, LeaseError, Terms, Ticket};
+use crate::backend::{ABORTED, Asker, LeaseError, Manner, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec};
 use crate::metrics::Limit;
-use crate::resp::{Protocol, ReplyError, Request, Value, write};
+use crate::resp::{ReplyError, Request, Value, write};
 use crate::route::CursorError;
 
 use super::client::Client;
@@ -100,7 +100,7 @@ pub(super) fn ask_aside(
 ) {
     let (steps, request) = (Steps::of(conversation), question.to_vec());
     conversation.answer_later(family(spec), async move {
-        let step = Step { terms: Terms::new(slot, steps.protocol), node: None, request };
+        let step = Step { terms: Terms::new(slot, steps.manner), node: None, request };
         let mut reply = Vec::new();
         match steps.ask_all(vec![step.repeatable()]).await.as_deref() {
             Ok([found]) => rewrite(found, &mut reply),
@@ -132,8 +132,8 @@ async fn perform(steps: &Steps, call: &Call) -> Outcome {
 }
 
 /// Moves an element to a list in another slot, for a request that waits for one: `BLMOVE`, `BRPOPLPUSH`.
-pub(super) async fn pass_element(worker: &Rc<Worker>, protocol: Protocol, call: &Call) -> Vec<u8> {
-    let steps = Steps::new(worker.clone(), None, protocol);
+pub(super) async fn pass_element(worker: &Rc<Worker>, manner: Manner, call: &Call) -> Vec<u8> {
+    let steps = Steps::new(worker.clone(), None, manner);
     pass::perform(&steps, call).await.unwrap_or_else(|stop| stop.line())
 }
 
@@ -145,9 +145,12 @@ async fn across(steps: &Steps, call: &Call) -> Outcome {
         "LMOVE" | "RPOPLPUSH" => pass::perform(steps, call).await,
         "MSETNX" | "MSETEX" => set_new::perform(steps, call).await,
         // Nothing is known that would do it without loss.
-        _ => Err(Stop::Refused("CROSSSLOT Keys in request don't hash to the same slot")),
+        _ => Err(Stop::Refused(CROSSSLOT)),
     }
 }
+
+/// A cluster's words for keys in several slots.
+const CROSSSLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// The servers' words for a value of another type.
 const WRONG_TYPE: &str = "WRONGTYPE Operation against a key holding the wrong kind of value";
@@ -252,7 +255,8 @@ struct Steps {
     worker: Rc<Worker>,
     /// Who waits for the outcome; nobody for what the gateway does of its own accord.
     client: Option<Rc<Client>>,
-    protocol: Protocol,
+    /// What its requests mean to a node, and in which protocol the reply is wanted.
+    manner: Manner,
     /// What its replies take of the worker's memory.
     share: Rc<Share>,
 }
@@ -260,12 +264,12 @@ struct Steps {
 impl Steps {
     fn of(conversation: &Conversation) -> Self {
         let client = Some(conversation.client.clone());
-        Self::new(conversation.worker.clone(), client, conversation.protocol)
+        Self::new(conversation.worker.clone(), client, conversation.manner())
     }
 
     /// For what the gateway does of its own accord.
     fn own(worker: Rc<Worker>) -> Self {
-        Self::new(worker, None, Protocol::Resp2)
+        Self::new(worker, None, Manner::own())
     }
 
     /// The line that says why it stops.
@@ -276,9 +280,9 @@ impl Steps {
         stop.line()
     }
 
-    fn new(worker: Rc<Worker>, client: Option<Rc<Client>>, protocol: Protocol) -> Self {
+    fn new(worker: Rc<Worker>, client: Option<Rc<Client>>, manner: Manner) -> Self {
         let share = Share::of(&worker.gathered);
-        Self { worker, client, protocol, share }
+        Self { worker, client, manner, share }
     }
 
     /// A request to the owner of a slot: `step(slot, &["GET", "key"])`.
@@ -288,7 +292,7 @@ impl Steps {
 
     /// The same for a request that is encoded already.
     fn raw(&self, slot: Slot, request: Vec<u8>) -> Step {
-        Step { terms: Terms::new(Some(slot), self.protocol), node: None, request }
+        Step { terms: Terms::new(Some(slot), self.manner), node: None, request }
     }
 
     /// A transaction in one slot: `MULTI`, these requests, `EXEC`. Its reply is EXEC's array; an error means
@@ -305,7 +309,7 @@ impl Steps {
 
     /// A request to the node of this address, and to no other.
     fn at_node(&self, address: &Rc<str>, request: Vec<u8>) -> Step {
-        Step { terms: Terms::new(None, self.protocol), node: Some(address.clone()), request }
+        Step { terms: Terms::new(None, self.manner), node: Some(address.clone()), request }
     }
 
     /// One slot of every primary; asking it asks the primary.

@@ -3,7 +3,7 @@
 use crate::resp::{Value, write};
 
 use super::stage::{End, Stage, Way};
-use super::{Call, Outcome, Steps, Stop, WRONG_TYPE};
+use super::{CROSSSLOT, Call, Outcome, Steps, Stop, WRONG_TYPE};
 
 pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     let (from, to) = match &*call.spec().name {
@@ -11,12 +11,16 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
         _ => (End::read(call.arg(3)), End::read(call.arg(4))),
     };
     let (Some(from), Some(to)) = (from, to) else { return Err(Stop::Refused("ERR syntax error")) };
+    if steps.manner.database > 0 {
+        // Nobody looks there for elements that were left on their way.
+        return Err(Stop::Refused(CROSSSLOT));
+    }
     let (source, destination) = (call.arg(1).to_vec(), call.arg(2).to_vec());
     let element = pass(steps, Way { source, destination, from, to }).await?;
     let mut reply = Vec::new();
     match element {
         Some(element) => write::bulk(&mut reply, element),
-        None => write::null(&mut reply, steps.protocol),
+        None => write::null(&mut reply, steps.manner.protocol),
     }
     Ok(reply)
 }

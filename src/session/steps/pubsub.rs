@@ -32,7 +32,7 @@ async fn publish(steps: &Steps, call: &Call) -> Outcome {
     let publication = Publication::of(rooms, call.spec(), &call.request());
     let mut request = Vec::new();
     publication.write(&call.request(), &mut request);
-    let terms = publication.terms(Terms::new(None, steps.protocol));
+    let terms = publication.terms(Terms::new(None, steps.manner));
     let reply = steps.one(Step { terms, node: None, request }).await?;
     let slot = match publication.destination() {
         Destination::Home => None,

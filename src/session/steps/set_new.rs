@@ -7,7 +7,7 @@ use crate::resp::{Value, write};
 use crate::route::{Split, SplitPart};
 
 use super::hold::Hold;
-use super::{Call, Outcome, Steps, Stop, integer};
+use super::{CROSSSLOT, Call, Outcome, Steps, Stop, integer};
 
 /// Times that somebody may write to keys that are being taken back.
 const TRIES: usize = 8;
@@ -18,7 +18,7 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
         Split::of(call.spec(), &call.request()).map_err(|error| Stop::error(error.to_string()))?;
     if (split.after()..call.len()).any(|at| is_option(at, "XX")) {
         // What was there before would be gone, and could not be taken back.
-        return Err(Stop::Refused("CROSSSLOT Keys in request don't hash to the same slot"));
+        return Err(Stop::Refused(CROSSSLOT));
     }
     let new = New { steps, call, split: &split };
     let all = new.are_missing().await? && new.set().await?;

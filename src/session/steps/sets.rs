@@ -36,7 +36,7 @@ pub(super) enum Operation {
 pub(super) async fn read(steps: &Steps, call: &Call, operation: Operation) -> Outcome {
     let members = members(steps, call, operation, usize::MAX).await?;
     let mut out = Vec::new();
-    members.write(&mut out, steps.protocol);
+    members.write(&mut out, steps.manner.protocol);
     Ok(out)
 }
 

@@ -190,7 +190,7 @@ impl<'a> Question<'a> {
                 Some(value) => write::bulk(&mut out, value),
                 // A list has no place for nothing.
                 None if self.destination.is_some() => write::bulk(&mut out, ""),
-                None => write::null(&mut out, steps.protocol),
+                None => write::null(&mut out, steps.manner.protocol),
             }
         }
         Ok(out)

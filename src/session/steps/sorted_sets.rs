@@ -39,7 +39,7 @@ pub(super) struct Question {
 pub(super) async fn read(steps: &Steps, call: &Call, operation: Operation) -> Outcome {
     let question = question(steps, call, operation, Goal::Read).await?;
     let replies = question.parts(steps, call, true).await?;
-    let (aggregate, protocol) = (question.joins(call), steps.protocol);
+    let (aggregate, protocol) = (question.joins(call), steps.manner.protocol);
     let scores = question.scores.then(|| steps.digits());
     let written = steps.compute(bytes_of(&replies), move || {
         let mut out = Vec::new();

@@ -4,7 +4,7 @@ use crate::backend::Terms;
 use crate::command::Retry;
 use crate::merge::scored::Scored;
 use crate::merge::set::Members;
-use crate::resp::{Protocol, elements, write};
+use crate::resp::{elements, write};
 
 use super::call::Call;
 use super::{Outcome, Step, Steps, Stop, is_error};
@@ -74,7 +74,7 @@ impl Steps {
         let Block { bytes: mut request, requests } = block;
         write::command(&mut request, &["EXEC"]);
         let before = requests + 1;
-        let terms = Terms { before, ..Terms::new(Some(call.slot(at)), Protocol::Resp2) };
+        let terms = Terms { before, ..Terms::new(Some(call.slot(at)), self.manner.read_here()) };
         let reply = self.one(self.once(call, Step { terms, node: None, request })).await?;
         let replies = elements(&reply).ok_or(Stop::Unexpected)?;
         match replies.into_iter().find(|reply| is_error(reply)) {

@@ -30,7 +30,7 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
     let places = |group: Group| group.keys.iter().map(|at| at - first).collect();
     let parts: Vec<(Vec<usize>, Vec<u8>)> =
         answered.into_iter().map(|(group, reply)| (places(group), reply)).collect();
-    Ok(streams::merge(&names, &parts, steps.protocol)?)
+    Ok(streams::merge(&names, &parts, steps.manner.protocol)?)
 }
 
 /// One for every slot. A reply names its streams, so one that stands in the request twice is asked for twice.

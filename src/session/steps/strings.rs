@@ -38,7 +38,7 @@ pub(super) async fn lcs(steps: &Steps, call: &Call) -> Outcome {
     if cells > MOST_CELLS {
         return Err(Stop::TooLarge);
     }
-    let protocol = steps.protocol;
+    let protocol = steps.manner.protocol;
     steps.compute(cells, move || question.answer(&one, &other, protocol)).await
 }
 

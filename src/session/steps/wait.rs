@@ -35,7 +35,7 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
 /// everything that the primary had answered by then.
 async fn ask(steps: &Steps, slot: Slot, request: &[u8]) -> Outcome {
     let pool = &steps.worker.pool;
-    let mut lease = pool.lease(slot, steps.protocol).await?;
+    let mut lease = pool.lease(slot, steps.manner).await?;
     let mut bytes = Vec::new();
     write::command(&mut bytes, &["PING"]);
     bytes.extend_from_slice(request);

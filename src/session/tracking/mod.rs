@@ -101,7 +101,8 @@ impl Conversation {
         self.replies.track(None, Way::Nobody);
     }
 
-    /// The client speaks another protocol from now on, and so must its connections. Nothing is under way.
+    /// The client speaks another protocol from now on, or has selected another database, and so must its connections.
+    /// Nothing is under way.
     pub(super) fn track_again(&self) {
         let Some(options) = self.client.tracking.borrow().clone() else { return };
         let way = match self.replies.track(None, Way::Nobody) {
@@ -210,8 +211,7 @@ fn lines(
     if matches!(way, Way::Nobody) {
         return None;
     }
-    let protocol = client.protocol.get();
-    let agreement = Agreement { protocol, options: options.words() };
+    let agreement = Agreement { manner: client.manner(), options: options.words() };
     let listener: Rc<dyn Listener> = client.replies.clone();
     Some(Lines::new(worker.pool.clone(), agreement, Rc::downgrade(&listener)))
 }

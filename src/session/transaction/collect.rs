@@ -6,6 +6,7 @@ use crate::metrics::Limit;
 use crate::resp::Request;
 
 use super::super::conversation::{Conversation, Flow};
+use super::super::local;
 use super::super::pubsub::{Destination, Publication};
 use super::super::scripts::{self, Digest};
 use super::queue::{Entry, Keys};
@@ -104,6 +105,14 @@ pub(super) fn collect_here(
     request: &Request<'_>,
 ) -> Flow {
     let most = limit(conversation);
+    if spec.name == "SELECT"
+        && let Ok(database) = local::database(conversation, request)
+        && database != conversation.manner().database
+    {
+        // What stands behind it would belong to another connection than what stands before.
+        let text = conversation.dialect().not_in_a_transaction(spec);
+        return conversation.reject(spec, text);
+    }
     if let State::Open(queue) = &mut conversation.transaction.state {
         if queue.size_with(request.frame()) > most || queue.here() >= MOST_HERE {
             conversation.worker.metrics.limit_reached(Limit::Transaction);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{ABORTED, Asker, Ticket, UNCERTAIN};
+use crate::backend::{ABORTED, Asker, Manner, Ticket, UNCERTAIN};
 use crate::resp::{Protocol, elements, write};
 
 use super::super::conversation::Conversation;
@@ -60,7 +60,7 @@ struct BlockReply {
 /// The blocks of a transaction on their way.
 pub(super) struct Execution<'a> {
     worker: &'a Rc<Worker>,
-    protocol: Protocol,
+    manner: Manner,
     /// Blocks that have run and may have written.
     ran: usize,
 }
@@ -91,11 +91,11 @@ impl Done {
 /// Runs what was collected, unless a watched key has changed.
 pub(super) async fn run(
     worker: &Rc<Worker>,
-    protocol: Protocol,
+    manner: Manner,
     mut queue: Queue,
     watches: Vec<Watch>,
 ) -> Result<Done, Stop> {
-    let mut execution = Execution { worker, protocol, ran: 0 };
+    let mut execution = Execution { worker, manner, ran: 0 };
     let mut messages = queue.take_messages();
     let (mut blocks, turns) = queue.into_parts();
     for block in &mut blocks {
@@ -207,7 +207,7 @@ impl Execution<'_> {
             let Some((place, block)) = at(&watch).and_then(|at| Some((at, blocks.get(at)?))) else {
                 return Err(self.give_up(watches, Stop::Unexpected).await);
             };
-            match watch.exec(self.worker, self.protocol, block).await {
+            match watch.exec(self.worker, self.manner, block).await {
                 Ok(array) => {
                     self.ran += usize::from(!block.reads());
                     if let Some(reply) = replies.get_mut(place) {
@@ -278,7 +278,7 @@ impl Execution<'_> {
         let inbox = Rc::new(Inbox::new(blocks.len(), most));
         let asker: Rc<dyn Asker> = inbox.clone();
         for ((block, bytes, repeatable), place) in blocks.into_iter().zip(0..) {
-            let mut terms = block.terms(self.protocol);
+            let mut terms = block.terms(self.manner);
             terms.repeatable = repeatable;
             let ticket = Ticket::new(place, 0);
             self.worker.pool.send_bytes(terms, &asker, ticket, bytes);

@@ -280,7 +280,7 @@ fn send(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     let Some(block) = take_queue(conversation).and_then(Queue::into_only_block) else {
         return Flow::Next;
     };
-    let mut terms = block.terms(conversation.protocol);
+    let mut terms = block.terms(conversation.manner());
     terms.own = terms.slot.and_then(|_| conversation.own());
     // As for any request with several keys: a node may ask to send it again, when what followed it has run.
     let delicate = terms.slot.filter(|_| block.has_several_keys());
@@ -299,7 +299,7 @@ fn send(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
 /// that follows begins before it has ended.
 fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     let Some(mut queue) = take_queue(conversation) else { return Flow::Next };
-    let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);
+    let (worker, manner) = (conversation.worker.clone(), conversation.manner());
     if queue.slots() > 1 {
         worker.metrics.transaction_spread();
         exec::warn_of_spread(conversation, queue.slots());
@@ -307,11 +307,11 @@ fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     let watching = conversation.transaction.watching.take();
     let watches = watching.map(|watching| watching.take()).unwrap_or_default();
     let (here, commands) = (queue.take_here(), queue.commands());
-    let run = async move { exec::run(&worker, protocol, queue, watches).await };
+    let run = async move { exec::run(&worker, manner, queue, watches).await };
     if here.is_empty() {
         conversation.answer_later(family(spec), async move {
             let reply = run.await.and_then(|done| done.reply(&[]));
-            reply.unwrap_or_else(|stop| stop.reply(protocol))
+            reply.unwrap_or_else(|stop| stop.reply(manner.protocol))
         });
         conversation.disown_collected();
         return Flow::Next;

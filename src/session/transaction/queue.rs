@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use bytes::Bytes;
 
-use crate::backend::Terms;
+use crate::backend::{Manner, Terms};
 use crate::cluster::Slot;
-use crate::resp::{Protocol, write};
+use crate::resp::write;
 
 use super::super::pubsub::Publication;
 use super::super::scripts::Digest;
@@ -201,9 +201,9 @@ impl Block {
     }
 
     /// How it is sent: where no key says to which node, messages go where all others go.
-    pub(super) fn terms(&self, protocol: Protocol) -> Terms {
+    pub(super) fn terms(&self, manner: Manner) -> Terms {
         let (before, repeatable) = (self.before(), self.reads);
-        Terms { before, repeatable, home: self.publishes, ..Terms::new(self.slot(), protocol) }
+        Terms { before, repeatable, home: self.publishes, ..Terms::new(self.slot(), manner) }
     }
 }
 
@@ -472,7 +472,7 @@ mod tests {
     fn a_block_as_it_is_sent() {
         let (queue, _) = queue(Reach::Slots, &[], &[(Some(3), true), (Some(3), false)]);
         let mut block = queue.into_parts().0.remove(0);
-        let terms = block.terms(Protocol::Resp2);
+        let terms = block.terms(Manner::own());
         assert_eq!((terms.before, terms.repeatable, terms.slot), (3, false, Some(slot(3))));
         let commands = "*1\r\n$1\r\nx\r\n".repeat(2);
         let tried = format!("*1\r\n$5\r\nMULTI\r\n{commands}*1\r\n$7\r\nDISCARD\r\n");
@@ -482,7 +482,7 @@ mod tests {
         block.precede(b"*1\r\n$4\r\nPING\r\n");
         let run = run.replacen("*1\r\n$1\r\nx", "*1\r\n$4\r\nPING\r\n*1\r\n$1\r\nx", 1);
         assert_eq!(block.run(), run.as_bytes());
-        assert_eq!((block.terms(Protocol::Resp2).before, block.leading()), (4, 1));
+        assert_eq!((block.terms(Manner::own()).before, block.leading()), (4, 1));
     }
 
     #[test]

@@ -13,12 +13,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 
-use crate::backend::{ABORTED, Detour, Lease, LeaseError, Pool, micros};
+use crate::backend::{ABORTED, Detour, Lease, LeaseError, Manner, Pool, micros};
 use crate::cluster::Slot;
 use crate::command::CommandSpec;
 use crate::config::Transactions;
 use crate::metrics::Limit;
-use crate::resp::{Protocol, Request, write};
+use crate::resp::{Request, write};
 
 use super::super::conversation::{Conversation, Flow};
 use super::super::family::family;
@@ -93,11 +93,11 @@ pub(super) fn begin(
         conversation.worker.metrics.limit_reached(Limit::Transaction);
         return conversation.fail(family(spec), TOO_LARGE);
     }
-    let (worker, protocol) = (conversation.worker.clone(), conversation.protocol);
+    let (worker, manner) = (conversation.worker.clone(), conversation.manner());
     conversation.answer_later(family(spec), async move {
         for (slot, keys) in parts {
             // What was watched before a slot that fails stays so: EXEC may find a change too many, never one too few.
-            let reply = watching.add(&worker, protocol, slot, keys).await;
+            let reply = watching.add(&worker, manner, slot, keys).await;
             if reply != OK {
                 return reply;
             }
@@ -143,7 +143,7 @@ impl Watching {
     pub(super) async fn add(
         &self,
         worker: &Worker,
-        protocol: Protocol,
+        manner: Manner,
         slot: Slot,
         keys: Vec<Bytes>,
     ) -> Vec<u8> {
@@ -153,8 +153,8 @@ impl Watching {
             at.map(|at| watches.remove(at))
         };
         let watch = match known {
-            Some(watch) => Ok(watch.with(worker, keys).await),
-            None => Watch::begin(worker, protocol, slot, keys).await,
+            Some(watch) => Ok(watch.with(worker, manner, keys).await),
+            None => Watch::begin(worker, manner, slot, keys).await,
         };
         match watch {
             Ok(watch) => {
@@ -170,14 +170,14 @@ impl Watch {
     /// Watches the first keys of a slot; the error is the client's reply.
     async fn begin(
         worker: &Worker,
-        protocol: Protocol,
+        manner: Manner,
         slot: Slot,
         keys: Vec<Bytes>,
     ) -> Result<Self, Vec<u8>> {
         let pool = &worker.pool;
         let patience = micros(worker.gateway.settings().backend.hold_time);
         let started = worker.clock.tick();
-        let mut lease = pool.lease(slot, protocol).await.map_err(line)?;
+        let mut lease = pool.lease(slot, manner).await.map_err(line)?;
         let mut asking = false;
         loop {
             let owner = pool.owner(slot);
@@ -201,21 +201,24 @@ impl Watch {
             }
             sleep(PAUSE).await;
             let target = match &detour {
-                Detour::Ask(address) => pool.lease_at(address, protocol).await.ok(),
+                Detour::Ask(address) => pool.lease_at(address, manner).await.ok(),
                 Detour::Moved | Detour::Later => None,
             };
             asking = target.is_some();
             lease = match target {
                 Some(target) => target,
-                None => pool.lease(slot, protocol).await.map_err(line)?,
+                None => pool.lease(slot, manner).await.map_err(line)?,
             };
         }
     }
 
     /// Watches more keys of the slot.
-    async fn with(mut self, worker: &Worker, keys: Vec<Bytes>) -> Self {
+    async fn with(mut self, worker: &Worker, manner: Manner, keys: Vec<Bytes>) -> Self {
         // One that is lost stays so: as a server, it says OK and lets EXEC find the change.
         let Some(mut lease) = self.lease.take() else { return self };
+        if !agree(worker, &mut lease, manner).await {
+            return self;
+        }
         let asked = request(self.asking, &keys);
         match ask(worker, &mut lease, &asked, self.asking.into()).await {
             Some(reply) if &*reply == b"+OK\r\n" => {
@@ -248,16 +251,15 @@ impl Watch {
     pub(super) async fn exec(
         mut self,
         worker: &Worker,
-        protocol: Protocol,
+        manner: Manner,
         block: &Block,
     ) -> Result<Bytes, Failure> {
         let mut lease = self.lease.take().ok_or(Failure::Changed)?;
-        let is_foreign = lease.protocol() != protocol;
-        let before = block.before() + u32::from(self.asking) + u32::from(is_foreign);
-        let mut request = Vec::new();
-        if is_foreign {
-            hello(protocol, &mut request);
+        if !agree(worker, &mut lease, manner).await {
+            return Err(Failure::Changed);
         }
+        let before = block.before() + u32::from(self.asking);
+        let mut request = Vec::new();
         if self.asking {
             write::command(&mut request, &["ASKING"]);
         }
@@ -267,9 +269,7 @@ impl Watch {
             return Err(Failure::Unknown);
         };
         let outcome = judge(&worker.pool, &lease, objection, reply);
-        if !is_foreign {
-            worker.pool.give_back(lease);
-        }
+        worker.pool.give_back(lease);
         outcome
     }
 
@@ -327,13 +327,11 @@ fn write_keys<'a>(name: &str, keys: impl ExactSizeIterator<Item = &'a Bytes>, ou
     keys.for_each(|key| write::bulk(out, key));
 }
 
-/// The client has changed its protocol since it watched.
-fn hello(protocol: Protocol, out: &mut Vec<u8>) {
-    let version = match protocol {
-        Protocol::Resp2 => "2",
-        Protocol::Resp3 => "3",
-    };
-    write::command(out, &["HELLO", version]);
+/// Sees to it that the connection carries what the client now sends: it may have changed its protocol or its database
+/// since it watched. False: the connection is of no use any more.
+async fn agree(worker: &Worker, lease: &mut Lease, manner: Manner) -> bool {
+    let patience = worker.gateway.settings().backend.request_timeout;
+    matches!(timeout(patience, lease.agree(manner)).await, Ok(Ok(())))
 }
 
 /// The reply behind `before` others; `None`: the connection is of no use any more.

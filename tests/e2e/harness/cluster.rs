@@ -68,8 +68,14 @@ impl Cluster {
     }
 
     pub(crate) fn start(shape: Shape) -> Self {
+        Self::with_options(shape, &[])
+    }
+
+    /// The same with more options for every node.
+    pub(crate) fn with_options(shape: Shape, options: &[(&str, &str)]) -> Self {
         let count = shape.primaries * (1 + shape.replicas);
-        Self::form(shape, (0..count).map(|_| Server::node(shape.node_timeout_ms)).collect())
+        let node = |_| Server::node_with_options(shape.node_timeout_ms, options);
+        Self::form(shape, (0..count).map(node).collect())
     }
 
     /// Of servers that run already and know nothing of each other.

@@ -54,6 +54,12 @@ struct State {
     connections: usize,
 }
 
+/// What a connection has agreed upon.
+struct Chosen {
+    protocol: u8,
+    database: u16,
+}
+
 struct Rule {
     words: Vec<String>,
     /// Acts for the next requests; the last one stays unless the rule is for once only.
@@ -174,12 +180,12 @@ impl FakeCluster {
 impl Node {
     fn serve(&self, mut stream: TcpStream) {
         self.state.lock().unwrap().connections += 1;
-        let (mut buffer, mut protocol) = (Vec::new(), 2);
+        let (mut buffer, mut chosen) = (Vec::new(), Chosen { protocol: 2, database: 0 });
         let mut piece = [0; 16 << 10];
         loop {
             while let Some((request, length)) = parse(&buffer) {
                 buffer.drain(..length);
-                let act = self.choose(&request, &mut protocol);
+                let act = self.choose(&request, &mut chosen);
                 if perform(&mut stream, act).is_none() {
                     return;
                 }
@@ -191,7 +197,7 @@ impl Node {
         }
     }
 
-    fn choose(&self, request: &[Vec<u8>], protocol: &mut u8) -> Act {
+    fn choose(&self, request: &[Vec<u8>], chosen: &mut Chosen) -> Act {
         let mut state = self.state.lock().unwrap();
         state.seen.push(request.to_vec());
         let place = state.rules.iter().position(|rule| {
@@ -202,14 +208,15 @@ impl Node {
             let last = rule.acts.len() == 1 && rule.last_stays;
             return if last { rule.acts[0].clone() } else { rule.acts.pop_front().unwrap() };
         }
-        Act::Say(self.answer(request, protocol, &state.shards).into_bytes())
+        Act::Say(self.answer(request, chosen, &state.shards).into_bytes())
     }
 
-    /// What a well-behaved node says: to `GET` the key itself, so that every value names its owner.
+    /// What a well-behaved node says: to `GET` the key itself and the database, unless that is 0, so that every value
+    /// names its owner.
     fn answer(
         &self,
         request: &[Vec<u8>],
-        protocol: &mut u8,
+        chosen: &mut Chosen,
         shards: &[(u16, u16, SocketAddr, String)],
     ) -> String {
         let words: Vec<String> =
@@ -227,11 +234,16 @@ impl Node {
                 "# Server\r\nredis_version:7.0.15\r\nredis_mode:cluster\r\nrole:master\r\nloading:0\r\n",
             ),
             ("HELLO", version) => {
-                *protocol = version.parse().unwrap_or(*protocol);
-                hello(*protocol)
+                chosen.protocol = version.parse().unwrap_or(chosen.protocol);
+                hello(chosen.protocol)
+            }
+            ("SELECT", database) => {
+                chosen.database = database.parse().unwrap();
+                "+OK\r\n".to_owned()
             }
             ("PING", _) => "+PONG\r\n".to_owned(),
             ("COMMAND", _) => "*0\r\n".to_owned(),
+            ("GET", _) if chosen.database > 0 => bulk(&format!("{}@{}", words[1], chosen.database)),
             ("GET", _) => bulk(&words[1]),
             ("MGET", _) => format!(
                 "*{}\r\n{}",
