@@ -6,14 +6,27 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::acl::{Denied, User, Wording};
-use crate::command::CommandSpec;
+use crate::command::{CommandError, CommandSpec, Commands};
 use crate::metrics::Family;
 use crate::resp::{Request, write};
 
 use super::conversation::{Conversation, Flow};
 use super::denials::{Event, Reason};
 
+/// To one that has to log in.
+pub(super) const NO_LOGIN: &str = "NOAUTH Authentication required.";
+
 impl Conversation {
+    /// Whether a request that cannot be understood is answered with that: by servers that first look who it comes from.
+    pub(super) fn must_log_in_first(&self, commands: &Commands, error: &CommandError) -> bool {
+        if self.is_authenticated() || !self.dialect().asks_for_login_first() {
+            return false;
+        }
+        let CommandError::Arity(name) = error else { return true };
+        let spec = commands.find(&name.to_ascii_uppercase());
+        !spec.is_some_and(CommandSpec::needs_no_login)
+    }
+
     /// Whether the client may send whatever it likes, as fast as it likes, by users that have not changed since
     /// that was found. It is the one thing that rules and rates cost a client that has none.
     #[inline]
@@ -36,7 +49,7 @@ impl Conversation {
             return Some(Flow::Wait);
         }
         if !self.is_authenticated() && !spec.needs_no_login() {
-            return Some(self.reject(spec, "NOAUTH Authentication required."));
+            return Some(self.reject(spec, NO_LOGIN));
         }
         let denied = self.client.user.borrow().check(spec, request).err()?;
         Some(self.deny(denied, spec, request))

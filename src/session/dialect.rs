@@ -40,6 +40,16 @@ impl Dialect {
         }
     }
 
+    /// Whether who has to log in is told so before anything else, also of a command that there is not.
+    pub(super) fn asks_for_login_first(self) -> bool {
+        self.is_valkey(Version::new(9, 1, 0))
+    }
+
+    /// Whether `CLIENT PAUSE` and `CLIENT UNBLOCK` look at no more words than they need.
+    pub(super) fn overlooks_words(self) -> bool {
+        self.is_valkey(Version::new(9, 1, 0))
+    }
+
     /// Whether leaving a channel without being in any is a mistake. It was one in Valkey 8.0 alone.
     pub(super) fn objects_to_unsubscribing(self) -> bool {
         self.is_valkey_since(8) && self.0.version() < Version::new(8, 1, 0)
@@ -79,7 +89,12 @@ impl Dialect {
     }
 
     fn is_valkey_since(self, major: u16) -> bool {
-        self.0.name() == "valkey" && self.0.version() >= Version::new(major, 0, 0)
+        self.is_valkey(Version::new(major, 0, 0))
+    }
+
+    /// Whether it is Valkey of this version or a later one.
+    fn is_valkey(self, version: Version) -> bool {
+        self.0.name() == "valkey" && self.0.version() >= version
     }
 }
 

@@ -10,9 +10,11 @@ use crate::backend::{LARGE, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec, Commands, Retry};
 use crate::merge::Merge;
+use crate::metrics::Family;
 use crate::resp::{Request, RequestParser};
 use crate::route::{KeyByKey, Plan, Split, plan};
 
+use super::authorize::NO_LOGIN;
 use super::blocking;
 use super::conversation::{Conversation, Flow};
 use super::family::family;
@@ -58,6 +60,9 @@ impl Conversation {
             Ok(spec) => spec,
             Err(error) => {
                 self.client.ran_nothing();
+                if self.must_log_in_first(commands, &error) {
+                    return self.fail(Family::Other, NO_LOGIN);
+                }
                 return transaction::unresolved(self, &error);
             }
         };

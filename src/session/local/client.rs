@@ -184,9 +184,7 @@ fn pause(
     spec: &CommandSpec,
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
-    if request.len() > 4 {
-        return Err(Refused::ClientSubcommand(shown(request.arg(1).unwrap_or_default())));
-    }
+    no_more_words(conversation, request)?;
     let everything = match request.arg(3) {
         Some(mode) if is(mode, "WRITE") => false,
         Some(mode) if !is(mode, "ALL") => return Err(Refused::PauseMode),
@@ -206,9 +204,7 @@ fn unblock(
     spec: &CommandSpec,
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
-    if request.len() > 4 {
-        return Err(Refused::ClientSubcommand(shown(request.arg(1).unwrap_or_default())));
-    }
+    no_more_words(conversation, request)?;
     let how = match request.arg(3) {
         None => Ending::Timeout,
         Some(reason) if is(reason, "TIMEOUT") => Ending::Timeout,
@@ -224,6 +220,14 @@ fn unblock(
         reply
     });
     Ok(Flow::Next)
+}
+
+/// `CLIENT PAUSE` and `CLIENT UNBLOCK` take one word behind the first, at most.
+fn no_more_words(conversation: &Conversation, request: &Request<'_>) -> Result<(), Refused> {
+    if request.len() <= 4 || conversation.dialect().overlooks_words() {
+        return Ok(());
+    }
+    Err(Refused::ClientSubcommand(shown(request.arg(1).unwrap_or_default())))
 }
 
 fn on_or_off(argument: &[u8]) -> Result<(), Refused> {
