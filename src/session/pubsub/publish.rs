@@ -27,7 +27,7 @@ pub(in crate::session) struct Publication {
     kind: Kind,
     carrier: Kind,
     channel: Box<[u8]>,
-    /// Who listened when it was sent. Whoever came later may have missed it, and is not counted.
+    /// Who listened when it was sent; nobody before that. Whoever came later may have missed it, and is not counted.
     audience: Audience,
     /// It is sent to a node that does not carry the channel for this gateway.
     indirect: bool,
@@ -42,12 +42,12 @@ impl Publication {
             kind,
             carrier: rooms.carrier(kind, channel),
             channel: channel.into(),
-            audience: rooms.audience(kind, channel),
+            audience: Audience::default(),
             indirect: false,
         }
     }
 
-    /// It was collected before and is sent now; `direct`: to the node that carries the channel.
+    /// It is sent now; `direct`: to the node that carries the channel.
     pub(in crate::session) fn is_sent(&mut self, rooms: &Rooms, direct: bool) {
         self.audience = rooms.audience(self.kind, &self.channel);
         self.indirect = !direct;
@@ -96,7 +96,7 @@ pub(super) fn serve(
     request: &Request<'_>,
 ) -> Flow {
     let rooms = &conversation.worker.rooms;
-    let publication = Publication::of(rooms, spec, request);
+    let mut publication = Publication::of(rooms, spec, request);
     let destination = Some(publication.destination());
     let listens = conversation.client.subscriptions.get().total() > 0;
     if conversation.replies.unsettled() > 0 && (listens || conversation.publishing != destination) {
@@ -106,6 +106,7 @@ pub(super) fn serve(
         // It may hear itself, and then the message comes before the reply.
         return steps::begin(conversation, spec, request);
     }
+    publication.is_sent(rooms, true);
     conversation.publishing = destination;
     conversation.client.is_special.set(true);
     let sent = Rc::new(publication);

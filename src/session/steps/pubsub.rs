@@ -29,7 +29,8 @@ pub(super) async fn perform(steps: &Steps, call: &Call) -> Outcome {
 /// The client's own subscriptions get the message before it gets the reply.
 async fn publish(steps: &Steps, call: &Call) -> Outcome {
     let rooms = &steps.worker.rooms;
-    let publication = Publication::of(rooms, call.spec(), &call.request());
+    let mut publication = Publication::of(rooms, call.spec(), &call.request());
+    publication.is_sent(rooms, true);
     let mut request = Vec::new();
     publication.write(&call.request(), &mut request);
     let terms = publication.terms(Terms::new(None, steps.manner));
