@@ -88,7 +88,7 @@ fn play<'a>(scenario: &Scenario, options: &'a Options) -> Verdict<'a> {
     match played {
         Ok(outcome) => {
             let faults = [outcome.faults.clone(), (scenario.judge)(&outcome)].concat();
-            Verdict::Played(outcome, faults)
+            Verdict::Played(Box::new(outcome), faults)
         }
         Err(panic) => Verdict::Broken(words(&*panic)),
     }

@@ -10,7 +10,7 @@ use crate::scenario::Scenario;
 
 /// What became of a scenario.
 pub(crate) enum Verdict<'a> {
-    Played(Outcome<'a>, Vec<Fault>),
+    Played(Box<Outcome<'a>>, Vec<Fault>),
     /// It came to no end, and why.
     Broken(String),
     /// The machine lacks something.
