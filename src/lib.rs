@@ -55,6 +55,7 @@
 //! | [`survey`] | one look at a whole cluster from outside: its shards, and how far each node has come |
 //! | [`drill`] | tests failover on a living cluster, and measures what clients see of it |
 //! | [`backup`] | a cluster's data to a folder or object storage, and a new cluster made of it |
+//! | `simulation` | for tests: a cluster and its clients in memory and simulated time, from a seed |
 //!
 //! # Invariants
 //!
@@ -177,3 +178,5 @@ pub mod survey;
 pub mod drill;
 
 pub mod backup;
+#[cfg(test)]
+mod simulation;

@@ -1,15 +1,14 @@
 //! The one way in to a node: dial, AUTH, HELLO, READONLY; and a conversation for the control thread.
 
+mod open;
 mod shown;
 
 use std::io;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::FramedRead;
 
@@ -19,12 +18,8 @@ use crate::tls::{Connector, TlsError};
 
 use super::framing::Replies;
 use super::stream::Stream;
+use open::open;
 
-/// After this time without a byte the kernel asks whether the other end still lives.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// What the other end's machine has not acknowledged after this time, it never will: it is powered off, or cut off.
-#[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(5);
 /// Most bytes in a reply to the handshake. HELLO lists the server's modules.
 const HANDSHAKE_BYTES: usize = 1 << 20;
 
@@ -218,19 +213,8 @@ async fn dial_by(
     deadline: Instant,
 ) -> Result<Stream, ConnectError> {
     let failed = |step, cause| ConnectError { address: address.to_owned(), step, cause };
-    let lookup = timeout_at(deadline, tokio::net::lookup_host(address)).await;
-    let places: Vec<SocketAddr> = match lookup {
-        Ok(found) => found.map_err(|error| failed(Step::Resolve, error.into()))?.collect(),
-        Err(_) => return Err(failed(Step::Resolve, Cause::Timeout)),
-    };
-    let socket = connect(&places, deadline).await.map_err(|cause| failed(Step::Connect, cause))?;
-    let stream = match &want.credentials.tls {
-        None => Stream::Plain(socket),
-        Some(tls) => encrypted(tls, address, socket, deadline)
-            .await
-            .map_err(|cause| failed(Step::Tls, cause))?,
-    };
-
+    let opened = open(address, want.credentials.tls.as_ref(), deadline).await;
+    let stream = opened.map_err(|(step, cause)| failed(step, cause))?;
     let (bytes, steps) = want.requests();
     if steps.is_empty() {
         return Ok(stream);
@@ -251,43 +235,6 @@ async fn dial_by(
         return Err(failed(Step::Connect, Cause::Unasked));
     }
     Ok(talk.into_inner())
-}
-
-async fn encrypted(
-    tls: &Connector,
-    address: &str,
-    socket: TcpStream,
-    deadline: Instant,
-) -> Result<Stream, Cause> {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let shaken = timeout_at(deadline, tls.connect(host, socket)).await;
-    Ok(Stream::Tls(Box::new(shaken.map_err(|_| Cause::Timeout)??)))
-}
-
-/// Tries each address, leaving time for those that follow.
-async fn connect(places: &[SocketAddr], deadline: Instant) -> Result<TcpStream, Cause> {
-    let mut why = Cause::Io(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    let mut left = u32::try_from(places.len()).unwrap_or(u32::MAX);
-    for place in places {
-        let share = deadline.saturating_duration_since(Instant::now()) / left.max(1);
-        left = left.saturating_sub(1);
-        match timeout(share, TcpStream::connect(place)).await {
-            Ok(Ok(stream)) => return Ok(prepared(stream)?),
-            Ok(Err(error)) => why = error.into(),
-            Err(_) => why = Cause::Timeout,
-        }
-    }
-    Err(why)
-}
-
-fn prepared(stream: TcpStream) -> io::Result<TcpStream> {
-    stream.set_nodelay(true)?;
-    let keepalive = socket2::TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3);
-    let socket = socket2::SockRef::from(&stream);
-    socket.set_tcp_keepalive(&keepalive)?;
-    #[cfg(target_os = "linux")]
-    socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED))?;
-    Ok(stream)
 }
 
 /// Whether the reply is no error.

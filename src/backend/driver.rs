@@ -13,7 +13,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use crate::resp::ReplyScanner;
 use crate::resp::reply::integer;
 
-use super::pipeline::{Answered, Coming, Ended, Pipeline};
+use super::pending::{Answered, Coming};
+use super::pipeline::{Ended, Pipeline};
 use super::pool::Pool;
 use super::redirect::refusal;
 use super::stream::Stream;

@@ -20,7 +20,8 @@ use super::{Asker, Cause, Errand, Question};
 const FIRST_PAUSE: Micros = 5_000;
 const LONGEST_PAUSE: Micros = 320_000;
 
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+/// No client chooses the keys; so the order can be the same in every simulation of the same events.
+type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;
 
 /// A held request and why it waits.
 pub(super) struct Held {
@@ -124,9 +125,19 @@ impl Hold {
         self.all.requests == 0
     }
 
-    /// Whether requests for this slot wait: then one that comes back from a node joins them.
-    pub(super) fn waits_for(&self, slot: Option<Slot>) -> bool {
-        !self.is_empty() && self.queues.get(&slot).is_some_and(|queue| !queue.held.is_empty())
+    /// Whether an earlier request of the same asker for the same slot waits: then this one, which comes back from a
+    /// node, joins it.
+    pub(super) fn has_earlier(&self, question: &Question) -> bool {
+        let asker = name(&question.asker);
+        let is_earlier = |held: &Held| {
+            let other = &held.errand.question;
+            other.serial < question.serial && name(&other.asker) == asker
+        };
+        self.askers.contains_key(&asker)
+            && self
+                .queues
+                .get(&question.terms.slot)
+                .is_some_and(|queue| queue.held.iter().any(is_earlier))
     }
 
     /// Whether a request of this asker with so many bytes stays within the bounds.
@@ -136,15 +147,24 @@ impl Hold {
     }
 
     /// Adds a request to those of its slot: behind the older ones, for a node may give back what was sent to it
-    /// long before the others were held. What clients send in one turn is of one age; among that, a scout was first,
-    /// and a client's own requests keep their order.
-    pub(super) fn add(&mut self, mut held: Held, now: Micros) {
+    /// long before the others were held.
+    pub(super) fn add(&mut self, held: Held, now: Micros) {
+        let tries = u32::from(held.errand.question.tries.min(10));
+        self.insert(held, now + (FIRST_PAUSE << tries).min(LONGEST_PAUSE));
+    }
+
+    /// Adds it again: it could have been sent, but was not yet to be.
+    pub(super) fn put_back(&mut self, held: Held, now: Micros) {
+        self.insert(held, now + FIRST_PAUSE);
+    }
+
+    fn insert(&mut self, mut held: Held, due: Micros) {
         let question = &mut held.errand.question;
         let is_scout = question.scout.take().is_some();
-        let (slot, born, bytes) = (question.terms.slot, question.born, held.errand.bytes.len());
-        let due = now + (FIRST_PAUSE << u32::from(question.tries.min(10))).min(LONGEST_PAUSE);
+        let (slot, serial) = (question.terms.slot, question.serial);
+        let bytes = held.errand.bytes.len();
         self.all.add(bytes);
-        self.askers.entry(name(&question.asker)).or_default().add(bytes);
+        self.askers.entry(name(&held.errand.question.asker)).or_default().add(bytes);
         let queue = self.queues.entry(slot).or_insert_with(|| Queue {
             due,
             held: VecDeque::new(),
@@ -154,18 +174,9 @@ impl Hold {
             queue.due = due;
             queue.scouted = false;
         }
-        let question = &held.errand.question;
-        let later = |other: &Question| other.born > born || is_scout || other.follows(question);
-        let mut at = queue.held.len();
-        for (place, other) in queue.held.iter().enumerate().rev() {
-            let other = &other.errand.question;
-            if other.born < born {
-                break;
-            }
-            if later(other) {
-                at = place;
-            }
-        }
+        let later =
+            queue.held.iter().rev().take_while(|other| other.errand.question.serial > serial);
+        let at = queue.held.len() - later.count();
         queue.held.insert(at, held);
     }
 
@@ -287,7 +298,7 @@ impl Hold {
 }
 
 /// Tells askers apart, for as long as they live; what is held keeps its asker alive.
-fn name(asker: &Rc<dyn Asker>) -> usize {
+pub(super) fn name(asker: &Rc<dyn Asker>) -> usize {
     Rc::as_ptr(asker).cast::<()>().addr()
 }
 

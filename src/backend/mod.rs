@@ -18,12 +18,15 @@ mod lease;
 mod lines;
 mod node;
 mod outbox;
+mod pending;
 mod pipeline;
 mod pool;
 mod redirect;
 mod replicas;
 mod retry;
 mod routes;
+#[cfg(test)]
+pub(crate) mod simulated;
 mod standing;
 mod stream;
 mod subscription;
@@ -228,6 +231,8 @@ struct Question {
     asker: Rc<dyn Asker>,
     ticket: Ticket,
     terms: Terms,
+    /// Grows from each request of the worker to the next.
+    serial: u64,
     /// When it was first sent.
     born: Micros,
     /// Redirections followed.
@@ -236,18 +241,6 @@ struct Question {
     tries: u8,
     /// Others of its slot wait for its reply.
     scout: Option<Box<hold::Scout>>,
-}
-
-impl Question {
-    fn new(asker: &Rc<dyn Asker>, ticket: Ticket, terms: Terms, now: Micros) -> Self {
-        Self { asker: asker.clone(), ticket, terms, born: now, hops: 0, tries: 0, scout: None }
-    }
-
-    /// Whether it comes from the same asker, and later.
-    fn follows(&self, other: &Self) -> bool {
-        let distance = self.ticket.place.wrapping_sub(other.ticket.place);
-        Rc::ptr_eq(&self.asker, &other.asker) && (1..1 << 31).contains(&distance)
-    }
 }
 
 /// A request that is on no pipeline: being redirected, or held.

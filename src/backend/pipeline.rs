@@ -16,58 +16,12 @@ use super::lead::Lead;
 use super::lines::Listener;
 use super::node::Node;
 use super::outbox::Outbox;
+use super::pending::{Answered, Coming, Orphan, Pending};
 use super::stream::Stream;
 use super::{Asker, Attention, Caching, Errand, LARGE, Manner, Question, Ticket};
 
 /// Why a connection ended: in words, for the log and the client.
 pub(super) type Ended = Rc<str>;
-
-/// A request that was sent, or will be as soon as the node takes it.
-struct Pending {
-    question: Question,
-    sent: Micros,
-    /// Bytes in the outbox, without what leads.
-    length: u32,
-    large: bool,
-    /// This goes before it, and its `+OK` comes before the reply.
-    lead: Lead,
-}
-
-impl Pending {
-    /// Replies that come before the one that counts.
-    fn before(&self) -> u32 {
-        self.question.terms.before + u32::from(self.lead != Lead::Nothing)
-    }
-}
-
-/// What the next reply is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Coming {
-    /// A preliminary one: it answers what leads, or stands before the reply of a block.
-    Preliminary,
-    /// The one that counts.
-    Reply,
-    /// The same, of a block of which the node did not take everything.
-    ReplyToSpoiled,
-}
-
-/// A request with its reply.
-pub(super) struct Answered {
-    pub(super) question: Question,
-    /// When it was sent to this node.
-    pub(super) sent: Micros,
-    /// The request's bytes, if it is one that is looked for.
-    pub(super) wanted: Option<Bytes>,
-    /// The client will cache the reply, and the node does not keep track of it.
-    pub(super) untracked: bool,
-}
-
-/// A request that lost its connection.
-pub(super) struct Orphan {
-    pub(super) errand: Errand,
-    /// A byte of it was written: it may have run.
-    pub(super) touched: bool,
-}
 
 struct State {
     outbox: Outbox,
@@ -208,6 +162,11 @@ impl Pipeline {
     pub(super) fn waiting(&self) -> Option<(Micros, Micros)> {
         let state = self.state.borrow();
         state.pending.front().map(|first| (first.question.born, state.heard.max(first.sent)))
+    }
+
+    /// Shows every request that has no reply, oldest first.
+    pub(super) fn each_pending(&self, see: impl FnMut(&Question)) {
+        self.state.borrow().pending.iter().map(|pending| &pending.question).for_each(see);
     }
 
     /// Takes back everything that has no reply, oldest first.

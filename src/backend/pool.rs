@@ -169,11 +169,9 @@ impl Pool {
         ticket: Ticket,
         write: impl FnOnce(&mut Vec<u8>),
     ) {
-        let now = self.parts.clock.now();
-        let mut question = Question::new(asker, ticket, terms, now);
-        self.sent.set(self.sent.get() + 1);
+        let mut question = self.question(asker, ticket, terms);
         match self.pipeline_for(&mut question) {
-            Ok(pipeline) => pipeline.push(question, now, write),
+            Ok(pipeline) => pipeline.push(question, self.parts.clock.now(), write),
             Err(cause) => {
                 let mut bytes = Vec::new();
                 write(&mut bytes);
@@ -190,9 +188,7 @@ impl Pool {
         ticket: Ticket,
         bytes: Bytes,
     ) {
-        let now = self.parts.clock.now();
-        let question = Question::new(asker, ticket, terms, now);
-        self.sent.set(self.sent.get() + 1);
+        let question = self.question(asker, ticket, terms);
         self.dispatch(Errand { question, bytes });
     }
 
@@ -204,11 +200,24 @@ impl Pool {
         (asker, ticket): (&Rc<dyn Asker>, Ticket),
         bytes: Bytes,
     ) {
-        let now = self.parts.clock.now();
-        let terms = Terms { slot: None, pinned: true, ..terms };
-        let question = Question::new(asker, ticket, terms, now);
+        let question = self.question(asker, ticket, Terms { slot: None, pinned: true, ..terms });
         let node = self.node(address);
         self.dispatch_to(&node, Errand { question, bytes }, false);
+    }
+
+    fn question(&self, asker: &Rc<dyn Asker>, ticket: Ticket, terms: Terms) -> Question {
+        let (serial, born) = (self.sent.get() + 1, self.parts.clock.now());
+        self.sent.set(serial);
+        Question {
+            asker: asker.clone(),
+            ticket,
+            terms,
+            serial,
+            born,
+            hops: 0,
+            tries: 0,
+            scout: None,
+        }
     }
 
     /// The node at this address, known from now on.

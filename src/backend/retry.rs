@@ -1,5 +1,6 @@
 //! What becomes of a request that was refused or lost: it is sent again, held, or given up.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use crate::cluster::{Slot, SlotSet};
 use crate::resp::write;
 
 use super::clock::{Micros, micros};
-use super::hold::Held;
+use super::hold::{Held, name};
 use super::node::Node;
 use super::pool::{Hint, Pool, Reason};
 use super::redirect::Refusal;
@@ -66,9 +67,11 @@ impl Pool {
         }
         question.asker.disturbed();
         question.hops = match refusal {
+            Refusal::Moved(..) | Refusal::Ask(..) | Refusal::Elsewhere => {
+                question.hops.saturating_add(1)
+            }
             // The redirections led to the right node, which wants to be asked again.
-            Refusal::TryAgain => 0,
-            _ => question.hops.saturating_add(1),
+            _ => 0,
         };
         let cause = Cause::Refused(Bytes::copy_from_slice(reply));
         let slot = question.terms.slot;
@@ -77,9 +80,7 @@ impl Pool {
             Refusal::Moved(moved, place) => {
                 let node = self.named(place, from);
                 self.learn(moved, &node);
-                // Others of this slot may wait already; they were first, unless they wait for this one.
-                let overtakes =
-                    errand.question.scout.is_none() && self.hold.borrow().waits_for(slot);
+                let overtakes = self.hold.borrow().has_earlier(&errand.question);
                 if hops > self.settings().backend.max_redirects {
                     return self.give_up(errand, &cause);
                 }
@@ -89,7 +90,10 @@ impl Pool {
                 }
                 self.dispatch_to(&node, errand, false);
             }
-            Refusal::Ask(place) if hops <= self.settings().backend.max_redirects => {
+            Refusal::Ask(place)
+                if hops <= self.settings().backend.max_redirects
+                    && !self.hold.borrow().has_earlier(&errand.question) =>
+            {
                 let node = self.named(place, from);
                 self.dispatch_to(&node, errand, true);
             }
@@ -146,15 +150,48 @@ impl Pool {
 
     /// Sends held requests again, in their order; those that waited too long fail.
     pub(super) fn release(self: &Rc<Self>, waiting: impl IntoIterator<Item = Held>) {
+        let mut waiting = waiting.into_iter().peekable();
+        if waiting.peek().is_none() {
+            return;
+        }
         let now = self.parts.clock.now();
-        for Held { errand, cause, since, until } in waiting {
+        let stragglers = self.stragglers();
+        for held in waiting {
+            let question = &held.errand.question;
+            let key = (name(&question.asker), question.terms.slot);
+            let is_late = now >= held.until;
+            if !is_late && stragglers.get(&key).is_some_and(|serial| *serial < question.serial) {
+                self.hold.borrow_mut().put_back(held, now);
+                continue;
+            }
+            let Held { errand, cause, since, .. } = held;
             self.parts.metrics.released(now.saturating_sub(since) as u32);
-            if now >= until {
+            if is_late {
                 self.give_up(errand, &cause);
             } else {
                 self.dispatch(errand);
             }
         }
+    }
+
+    /// The earliest requests of each asker and slot that are at a node which does not own the slot, or not any more.
+    /// They are about to be redirected, and what follows them must not be first.
+    fn stragglers(&self) -> HashMap<(usize, Option<Slot>), u64> {
+        let routes = self.routes.borrow();
+        let mut found = HashMap::new();
+        for pipeline in routes.nodes().flat_map(|node| node.pipelines()) {
+            if pipeline.manner().is_readonly {
+                continue;
+            }
+            let owns = |slot| routes.owner(slot).is_some_and(|it| Rc::ptr_eq(it, pipeline.node()));
+            pipeline.each_pending(|Question { asker, terms, serial, .. }| {
+                if terms.slot.is_some_and(|slot| !owns(slot)) {
+                    let earliest = found.entry((name(asker), terms.slot)).or_insert(*serial);
+                    *earliest = (*earliest).min(*serial);
+                }
+            });
+        }
+        found
     }
 
     /// The outcome is known: the request did not run. Says why.

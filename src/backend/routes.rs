@@ -15,7 +15,8 @@ pub(super) struct Routes {
     slots: Box<[u16]>,
     /// Nodes that own slots; `slots` points here.
     owners: Vec<Rc<Node>>,
-    known: HashMap<Box<str>, Rc<Node>, foldhash::fast::RandomState>,
+    /// By address. In an order that is the same in every simulation of the same events.
+    known: HashMap<Box<str>, Rc<Node>, foldhash::fast::FixedState>,
     /// The replicas of each owner, when they are read from.
     replicas: Vec<Vec<Rc<Node>>>,
     spreads_reads: bool,

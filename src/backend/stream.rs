@@ -16,6 +16,9 @@ pub enum Stream {
     Plain(TcpStream),
     /// Through TLS.
     Tls(Box<NodeStream>),
+    /// To a node in memory.
+    #[cfg(test)]
+    Simulated(tokio::io::DuplexStream),
 }
 
 impl Stream {
@@ -24,6 +27,8 @@ impl Stream {
         match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
+            #[cfg(test)]
+            Self::Simulated(_) => unreachable!("a simulated connection has no socket"),
         }
     }
 }
@@ -37,6 +42,8 @@ impl AsyncRead for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_read(cx, buffer),
             Self::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
+            #[cfg(test)]
+            Self::Simulated(stream) => Pin::new(stream).poll_read(cx, buffer),
         }
     }
 }
@@ -50,6 +57,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write(cx, bytes),
             Self::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            #[cfg(test)]
+            Self::Simulated(stream) => Pin::new(stream).poll_write(cx, bytes),
         }
     }
 
@@ -61,6 +70,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
             Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            #[cfg(test)]
+            Self::Simulated(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
         }
     }
 
@@ -72,6 +83,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_flush(cx),
             Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            #[cfg(test)]
+            Self::Simulated(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -79,6 +92,8 @@ impl AsyncWrite for Stream {
         match self.get_mut() {
             Self::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            #[cfg(test)]
+            Self::Simulated(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

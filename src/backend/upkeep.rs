@@ -11,7 +11,8 @@ use super::clock::{Micros, micros};
 use super::connect::{self, ConnectError};
 use super::driver::Driver;
 use super::node::Node;
-use super::pipeline::{Orphan, Pipeline};
+use super::pending::Orphan;
+use super::pipeline::Pipeline;
 use super::pool::{Hint, Pool, Reason};
 use super::{Cause, Question, UNCERTAIN};
 
@@ -28,6 +29,7 @@ impl Pool {
         loop {
             let pause = if self.hold.borrow().is_empty() { TICK } else { HOLD_TICK };
             tokio::select! {
+                biased;
                 () = tokio::time::sleep(pause) => {}
                 () = scouts.arrived.notified() => {}
                 () = self.held.notified() => continue,

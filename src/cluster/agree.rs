@@ -170,18 +170,25 @@ fn defend<'a>(
 }
 
 /// Groups the owners of slots with their replicas.
-fn assemble(claims: &[Option<Claim<'_>>], roll: &Roll<'_>, published: &Topology) -> Topology {
+fn assemble<'a>(claims: &[Option<Claim<'a>>], roll: &Roll<'_>, published: &Topology) -> Topology {
     let mut next = Topology::empty();
     let mut numbers: HashMap<&str, ShardIndex> = HashMap::new();
-    for (slot, claim) in next.slots.iter_mut().zip(claims) {
-        let Some(claim) = claim else { continue };
-        let number = *numbers.entry(claim.owner).or_insert_with(|| {
+    let mut number_of = |claim: &Claim<'a>, shards: &mut Vec<Shard>| {
+        *numbers.entry(claim.owner).or_insert_with(|| {
             let Some(primary) = roll.node(claim.owner, published) else {
                 return ShardIndex::NOBODY;
             };
-            next.shards.push(Shard { primary, replicas: Vec::new(), epoch: claim.epoch });
-            u16::try_from(next.shards.len() - 1).map_or(ShardIndex::NOBODY, ShardIndex)
-        });
+            shards.push(Shard { primary, replicas: Vec::new(), epoch: claim.epoch });
+            u16::try_from(shards.len() - 1).map_or(ShardIndex::NOBODY, ShardIndex)
+        })
+    };
+    // Neighbours mostly belong together.
+    let mut latest = None;
+    for (slot, claim) in next.slots.iter_mut().zip(claims) {
+        let Some(claim) = claim else { continue };
+        let same = latest.filter(|(owner, _)| *owner == claim.owner);
+        let number = same.map_or_else(|| number_of(claim, &mut next.shards), |(_, number)| number);
+        latest = Some((claim.owner, number));
         if let Some(shard) = next.shards.get_mut(number.index()) {
             shard.epoch = shard.epoch.max(claim.epoch);
             *slot = number;

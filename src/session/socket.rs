@@ -1,6 +1,9 @@
 //! A client's connection: TCP or a Unix socket, plain or encrypted. Its session reads, and whoever has replies for
 //! it writes.
 
+#[cfg(test)]
+mod simulated;
+
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
@@ -37,6 +40,9 @@ pub enum AcceptedSocket {
     Tcp(std::net::TcpStream, SocketAddr),
     /// From this machine, with the path of the socket, and the address of the client that a balancer speaks for.
     Unix(std::os::unix::net::UnixStream, Arc<str>, Option<SocketAddr>),
+    /// From a simulation.
+    #[cfg(test)]
+    Simulated(tokio::io::DuplexStream),
 }
 
 /// One end of a client's connection, as CLIENT LIST shows it.
@@ -100,6 +106,13 @@ pub(super) fn open(accepted: Accepted) -> io::Result<(Reader, Writer, Ends)> {
             let (read, write) = UnixStream::from_std(socket)?.into_split();
             (ReadHalf::Unix(read), WriteHalf::Unix(write), ends)
         }
+        #[cfg(test)]
+        AcceptedSocket::Simulated(stream) => {
+            let nowhere = Address::ip(SocketAddr::from(([127, 0, 0, 1], 1)));
+            let ends = Ends { client: nowhere.clone(), local: nowhere };
+            let (read, write) = simulated::split(stream);
+            (ReadHalf::Simulated(read), WriteHalf::Simulated(write), ends)
+        }
     };
     Ok(match accepted.tls {
         None => (Reader::Plain(read), Writer::Plain(write), ends),
@@ -125,11 +138,15 @@ pub(super) enum Writer {
 pub(super) enum ReadHalf {
     Tcp(tcp::OwnedReadHalf),
     Unix(unix::OwnedReadHalf),
+    #[cfg(test)]
+    Simulated(simulated::ReadHalf),
 }
 
 pub(super) enum WriteHalf {
     Tcp(tcp::OwnedWriteHalf),
     Unix(unix::OwnedWriteHalf),
+    #[cfg(test)]
+    Simulated(simulated::WriteHalf),
 }
 
 /// An encrypted connection. Reading may have to write, so both halves share it.
@@ -173,6 +190,8 @@ impl Reader {
         let ready = match half {
             ReadHalf::Tcp(half) => pin!(half.ready(Interest::READABLE)).poll(cx),
             ReadHalf::Unix(half) => pin!(half.ready(Interest::READABLE)).poll(cx),
+            #[cfg(test)]
+            ReadHalf::Simulated(_) => return false,
         };
         match ready {
             Poll::Ready(Ok(ready)) => ready.is_read_closed(),
@@ -191,6 +210,8 @@ impl AsyncRead for ReadHalf {
         match self.get_mut() {
             Self::Tcp(half) => Pin::new(half).poll_read(cx, buffer),
             Self::Unix(half) => Pin::new(half).poll_read(cx, buffer),
+            #[cfg(test)]
+            Self::Simulated(half) => Pin::new(half).poll_read(cx, buffer),
         }
     }
 }
@@ -251,6 +272,8 @@ impl WriteHalf {
         match self {
             Self::Tcp(half) => half.try_write(bytes),
             Self::Unix(half) => half.try_write(bytes),
+            #[cfg(test)]
+            Self::Simulated(half) => half.try_write(bytes),
         }
     }
 
@@ -258,6 +281,8 @@ impl WriteHalf {
         match self {
             Self::Tcp(half) => half.as_ref().poll_write_ready(cx),
             Self::Unix(half) => half.as_ref().poll_write_ready(cx),
+            #[cfg(test)]
+            Self::Simulated(half) => half.poll_write_ready(cx),
         }
     }
 
@@ -265,6 +290,8 @@ impl WriteHalf {
         let socket = match self {
             Self::Tcp(half) => SockRef::from(half.as_ref()),
             Self::Unix(half) => SockRef::from(half.as_ref()),
+            #[cfg(test)]
+            Self::Simulated(half) => return half.shut_down(),
         };
         // A client that has reset the connection is shut down already.
         let _ = socket.shutdown(std::net::Shutdown::Write);
@@ -283,6 +310,8 @@ impl Write for Wire<'_> {
         match self.0 {
             WriteHalf::Tcp(half) => half.try_write_vectored(slices),
             WriteHalf::Unix(half) => half.try_write_vectored(slices),
+            #[cfg(test)]
+            WriteHalf::Simulated(_) => unreachable!("a simulated client speaks plain"),
         }
     }
 

@@ -2,6 +2,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::open::connect;
 use super::*;
 
 const PATIENCE: Duration = Duration::from_secs(20);

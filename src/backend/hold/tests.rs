@@ -35,16 +35,23 @@ impl Bench {
         Self { hold: Hold::new(&settings), clients, budget: Budget::new(&settings) }
     }
 
-    /// Holds a request of 10 bytes, born at that time and named by it.
-    fn add(&mut self, slot: u16, born: Micros, cause: Cause) {
-        self.add_of(0, (slot, born as u32), born, cause);
+    /// Holds a request of 10 bytes, named by its place among all. All are of one turn, and so of one time.
+    fn add(&mut self, slot: u16, serial: u64, cause: Cause) {
+        self.add_of(0, slot, serial, cause);
     }
 
-    /// The same, for a client of that number, and named by another number.
-    fn add_of(&mut self, client: usize, (slot, place): (u16, u32), born: Micros, cause: Cause) {
-        let terms = Terms::new(Slot::new(slot), Manner::own());
-        let ticket = Ticket::new(place, 0);
-        let question = Question::new(&self.clients[client], ticket, terms, born);
+    /// The same, for a client of that number.
+    fn add_of(&mut self, client: usize, slot: u16, serial: u64, cause: Cause) {
+        let question = Question {
+            asker: self.clients[client].clone(),
+            ticket: Ticket::new(serial as u32, 0),
+            terms: Terms::new(Slot::new(slot), Manner::own()),
+            serial,
+            born: 0,
+            hops: 0,
+            tries: 0,
+            scout: None,
+        };
         let errand = Errand { question, bytes: Bytes::from_static(b"0123456789") };
         self.hold.add(Held { errand, cause, since: 0, until: FOREVER }, 0);
     }
@@ -69,7 +76,7 @@ fn down() -> Cause {
 #[test]
 fn one_request_goes_ahead_and_the_others_follow_when_it_is_served() {
     let mut bench = Bench::new();
-    [1, 2, 3].into_iter().for_each(|born| bench.add(7, born, down()));
+    [1, 2, 3].into_iter().for_each(|serial| bench.add(7, serial, down()));
     assert!(bench.hold.take_due(0, &mut bench.budget, |_| true).0.is_empty(), "not due yet");
     let mut scout = bench.take_due();
     assert_eq!(names(&scout), [1]);
@@ -87,7 +94,7 @@ fn one_request_goes_ahead_and_the_others_follow_when_it_is_served() {
 #[test]
 fn a_scout_that_is_refused_is_first_again() {
     let mut bench = Bench::new();
-    [1, 2].into_iter().for_each(|born| bench.add(7, born, down()));
+    [1, 2].into_iter().for_each(|serial| bench.add(7, serial, down()));
     let scout = bench.take_due().pop().unwrap();
     bench.hold.add(scout, 0);
     assert!(bench.hold.take_scouted(0).is_empty());
@@ -98,24 +105,24 @@ fn a_scout_that_is_refused_is_first_again() {
 #[test]
 fn a_clients_own_order_is_kept_within_one_time() {
     let mut bench = Bench::new();
-    [1, 2, 3].into_iter().for_each(|place| bench.add_of(0, (7, place), 5, down()));
-    bench.add_of(1, (7, 101), 5, down());
+    [1, 2, 3].into_iter().for_each(|serial| bench.add(7, serial, down()));
+    bench.add_of(1, 7, 4, down());
     let scout = bench.take_due().pop().unwrap();
     bench.hold.add(scout, 0);
     assert!(bench.hold.take_scouted(0).is_empty());
-    assert_eq!(names(&bench.hold.take_all()), [1, 2, 3, 101], "the scout is first again");
+    assert_eq!(names(&bench.hold.take_all()), [1, 2, 3, 4], "the scout is first again");
 
-    // One that was sent again alone comes back behind what was sent after it. Places wrap.
-    [0, 1].into_iter().for_each(|place| bench.add_of(0, (7, place), 5, down()));
-    bench.add_of(1, (7, 101), 5, down());
-    bench.add_of(0, (7, u32::MAX), 5, down());
-    assert_eq!(names(&bench.hold.take_all()), [u32::MAX, 0, 1, 101]);
+    // One that was sent again alone comes back behind what was sent after it.
+    [6, 7].into_iter().for_each(|serial| bench.add(7, serial, down()));
+    bench.add_of(1, 7, 8, down());
+    bench.add(7, 5, down());
+    assert_eq!(names(&bench.hold.take_all()), [5, 6, 7, 8]);
 }
 
 #[test]
 fn a_scout_that_is_lost_is_replaced_at_once() {
     let mut bench = Bench::new();
-    [1, 2, 3].into_iter().for_each(|born| bench.add(7, born, down()));
+    [1, 2, 3].into_iter().for_each(|serial| bench.add(7, serial, down()));
     drop(bench.take_due());
     assert!(bench.hold.take_scouted(0).is_empty());
     assert_eq!(names(&bench.hold.take_due(0, &mut bench.budget, |_| true).0), [2]);
@@ -125,7 +132,7 @@ fn a_scout_that_is_lost_is_replaced_at_once() {
 fn what_concerns_one_request_needs_no_scout() {
     for line in ["-TRYAGAIN Multiple keys\r\n", "-MOVED 7 a:1\r\n", "-ASK 7 a:1\r\n"] {
         let mut bench = Bench::new();
-        [1, 2].into_iter().for_each(|born| bench.add(7, born, refused(line)));
+        [1, 2].into_iter().for_each(|serial| bench.add(7, serial, refused(line)));
         assert_eq!(names(&bench.take_due()), [1, 2], "{line}");
     }
 }
@@ -133,7 +140,7 @@ fn what_concerns_one_request_needs_no_scout() {
 #[test]
 fn what_a_node_gives_back_comes_before_what_was_held_meanwhile() {
     let mut bench = Bench::new();
-    [5, 6, 2, 3, 9, 5].into_iter().for_each(|born| bench.add(7, born, down()));
+    [5, 6, 2, 3, 9, 5].into_iter().for_each(|serial| bench.add(7, serial, down()));
     assert_eq!(names(&bench.hold.take_all()), [2, 3, 5, 5, 6, 9]);
 }
 
@@ -185,7 +192,7 @@ fn bounded_for_each_client_and_for_all() {
 #[test]
 fn time_is_over_for_each_request_by_itself() {
     let mut bench = Bench::new();
-    [1, 2, 3, 4].into_iter().for_each(|born| bench.add(7, born, down()));
+    [1, 2, 3, 4].into_iter().for_each(|serial| bench.add(7, serial, down()));
     let queue = bench.hold.queues.get_mut(&Slot::new(7)).unwrap();
     queue.held.iter_mut().zip([9, 20, 10, 11]).for_each(|(held, until)| held.until = until);
     assert_eq!(names(&bench.hold.take_expired(10)), [1, 3]);
