@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Act, FakeCluster, Gateway, request_line, wait_for};
+use crate::harness::{Act, Client, Cluster, FakeCluster, Gateway, request_line, wait_for};
 
 const LATE: Duration = Duration::from_millis(300);
 
@@ -154,4 +154,41 @@ fn a_node_that_cannot_serve_now_is_asked_again() {
     let left: Vec<f64> = waits.iter().map(left).collect();
     assert!(left.is_sorted_by(|one, next| one >= next), "{waits:?}");
     assert!(left[3] > 1.0 && left[3] < 9.0, "{waits:?}");
+}
+
+/// A primary pauses its writes before a failover, and puts off what would wait. Told to end that, servers of version
+/// 7.0 say that it has ended and run it later all the same; told to end it as if its time were over, they die.
+#[test]
+fn a_wait_that_its_node_has_put_off_takes_nothing_once_it_was_ended() {
+    let cluster = Cluster::small();
+    let gateway = Gateway::before(&cluster).start();
+    let mut node = cluster.owner_client("put_off");
+    for how in ["ERROR", "TIMEOUT"] {
+        let (mut waiter, mut other) = (gateway.client(), gateway.client());
+        let id = waiter.call("CLIENT ID").integer();
+        assert_eq!(node.call("CLIENT PAUSE 300000 WRITE").text(), "OK");
+        waiter.send(&request_line("BLPOP put_off 0"));
+        wait_for("the wait at the node", || {
+            node.call("CLIENT LIST").text().lines().any(|line| line.contains("cmd=blpop"))
+        });
+        let before = unblocked(&mut node);
+        assert_eq!(other.call(&format!("CLIENT UNBLOCK {id} {how}")).integer(), 1);
+        wait_for("word to the node", || unblocked(&mut node) > before);
+        assert_eq!(node.call("CLIENT UNPAUSE").text(), "OK");
+        let reply = waiter.reply();
+        assert!(
+            reply.is_nil() || reply.text().starts_with("UNBLOCKED client unblocked"),
+            "{reply}"
+        );
+        assert_eq!(other.call("RPUSH put_off x").integer(), 1);
+        assert_eq!(waiter.call("LPOP put_off").text(), "x", "after {how}");
+        assert_eq!(waiter.call("LLEN put_off").integer(), 0);
+    }
+}
+
+/// How often a node was told to end a wait.
+fn unblocked(node: &mut Client) -> usize {
+    let counts = node.call("INFO commandstats").text();
+    let line = counts.lines().find_map(|line| line.strip_prefix("cmdstat_client|unblock:calls="));
+    line.map_or(0, |line| line.split(',').next().unwrap().parse().unwrap())
 }

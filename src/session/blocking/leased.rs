@@ -29,6 +29,10 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(320);
 /// What a node tells those who wait on it when it becomes a replica.
 const FORCED_AWAKE: &[u8] = b"-UNBLOCKED force unblock";
 
+/// What a node says of a wait that it was told to end.
+const ENDED: &[u8] = b"-UNBLOCKED client unblocked";
+const PONG: &[u8] = b"+PONG\r\n";
+
 const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served";
 
 /// How a wait on a connection of its own has ended.
@@ -139,8 +143,7 @@ async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>
         () = moved_on(&pool, slot, &node) => None,
         () = overdue(waiting.deadline) => None,
     };
-    let how = if ending == Some(Ending::Timeout) { "TIMEOUT" } else { "ERROR" };
-    let reply = held.recall(waiting, how).await;
+    let reply = held.recall(waiting).await;
     match (reply, ending) {
         (Some(reply), None) if is_empty(&reply) => {
             held.give_back(&pool);
@@ -162,7 +165,7 @@ async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>
 
 /// Whether the reply of a wait that was told to end says that it had found nothing.
 fn is_empty(reply: &[u8]) -> bool {
-    reply.starts_with(b"-UNBLOCKED client unblocked") || matches!(reply, b"*-1\r\n" | b"_\r\n")
+    reply.starts_with(ENDED) || matches!(reply, b"*-1\r\n" | b"_\r\n")
 }
 
 /// The node has answered.
@@ -276,31 +279,58 @@ impl Held {
 
     /// Tells the node to end the wait, and waits for what the wait says to that, as long as a node may take for any
     /// reply: one that lives and is slow must not make a client believe that an element is lost.
-    async fn recall(&mut self, waiting: &mut Waiting, how: &str) -> Option<Bytes> {
+    async fn recall(&mut self, waiting: &mut Waiting) -> Option<Bytes> {
         let patience = waiting.worker.gateway.settings().backend.request_timeout;
-        timeout(patience, self.end_wait(waiting, how)).await.ok().flatten()
+        timeout(patience, self.end_wait(waiting)).await.ok().flatten()
     }
 
-    async fn end_wait(&mut self, waiting: &mut Waiting, how: &str) -> Option<Bytes> {
+    async fn end_wait(&mut self, waiting: &mut Waiting) -> Option<Bytes> {
         loop {
-            if let Some(number) = self.lease.number() {
-                let (mut request, number) = (Vec::new(), number.to_string());
-                write::command(&mut request, &["CLIENT", "UNBLOCK", &number, how]);
-                let (pool, terms) = (&waiting.worker.pool, Terms::new(None, self.lease.manner()));
-                let asked = Asked::node(pool, self.lease.address(), terms, request);
-                let answer = asked.reply().await;
-                if answer.starts_with(b"-UNCERTAIN") {
-                    // That was lost with its own connection. This one may be whole.
-                    self.recalled = true;
-                } else if answer.first() != Some(&b':') {
-                    return None;
-                }
-            } else if self.before.is_empty() {
-                return None;
-            }
+            self.tell_to_end(waiting).await?;
             if let Ok(reply) = timeout(RECALL_PAUSE, self.reply(&mut waiting.wish)).await {
-                return reply.ok();
+                let reply = reply.ok()?;
+                let ended = reply.starts_with(ENDED);
+                return if ended { self.see_through(waiting, reply).await } else { Some(reply) };
             }
         }
+    }
+
+    /// A node that pauses its writes, as before a failover, says that the wait has ended and runs the request all the
+    /// same once the pause is over. Only what it says to the next request shows that nothing runs any more.
+    async fn see_through(&mut self, waiting: &mut Waiting, ended: Bytes) -> Option<Bytes> {
+        let mut ping = Vec::new();
+        write::command(&mut ping, &["PING"]);
+        self.lease.send(&ping).await.ok()?;
+        let mut said = None;
+        loop {
+            match timeout(RECALL_PAUSE, self.lease.next()).await {
+                Ok(Ok(reply)) if reply == PONG => return said.or(Some(ended)),
+                Ok(Ok(reply)) if reply.starts_with(ENDED) => {}
+                Ok(Ok(reply)) => said = Some(reply),
+                Ok(Err(_)) => return said,
+                Err(_) => self.tell_to_end(waiting).await?,
+            }
+        }
+    }
+
+    /// `None`: the node cannot be told. Never `TIMEOUT`: of a request that it has put off for a pause, a server of
+    /// version 7.0 would die.
+    async fn tell_to_end(&mut self, waiting: &Waiting) -> Option<()> {
+        let Some(number) = self.lease.number() else {
+            // The answer with the number may be on its way.
+            return (!self.before.is_empty()).then_some(());
+        };
+        let mut request = Vec::new();
+        write::command(&mut request, &["CLIENT", "UNBLOCK", &number.to_string(), "ERROR"]);
+        let (pool, terms) = (&waiting.worker.pool, Terms::new(None, self.lease.manner()));
+        let asked = Asked::node(pool, self.lease.address(), terms, request);
+        let answer = asked.reply().await;
+        if answer.starts_with(b"-UNCERTAIN") {
+            // That was lost with its own connection. This one may be whole.
+            self.recalled = true;
+        } else if answer.first() != Some(&b':') {
+            return None;
+        }
+        Some(())
     }
 }
