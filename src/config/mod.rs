@@ -280,9 +280,9 @@ settings! {
         /// Most commands a second of a user, by its name; `"*"` is for each user that is not named. All its
         /// connections share them. What comes faster is not refused but waits, and its client with it. The burst
         /// may come at once; without one it is what a second allows: `{ app = "1000 burst 5000" }`.
-        user_commands: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Count(1..=1_000_000_000))), restart;
+        user_commands: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Count(1..=1_000_000_000)));
         /// The same in bytes of requests and of the replies to them.
-        user_bytes: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Bytes(KIB..=TIB))), restart;
+        user_bytes: BTreeMap<String, Rate> = BTreeMap::new(), Pairs(Text, PerSecond(Bytes(KIB..=TIB)));
         /// Most arguments in a request.
         request_arguments: usize = 1_048_576, Count(1..=2_147_483_647);
         /// Most bytes in one argument.

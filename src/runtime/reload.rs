@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::admin::Readiness;
+use crate::admin::{self, Readiness};
 use crate::config::{Mistake, Mistakes, Place, Reload, Settings};
 use crate::session::{Access, Gateway};
 
@@ -26,6 +26,8 @@ pub(super) struct Reloading {
     pub(super) gateway: Arc<Gateway>,
     pub(super) certificates: Rc<Certificates>,
     pub(super) readiness: Arc<Readiness>,
+    /// Where it is told how a hand-over went.
+    pub(super) admin: Rc<admin::State>,
 }
 
 impl Reloading {
@@ -73,6 +75,7 @@ impl Reloading {
         }
         self.certificates.take(certificates);
         self.gateway.take_users(&users);
+        self.gateway.limit_users(&settings.limits);
         self.gateway.metrics.sessions_limited(settings.limits.max_clients);
         self.readiness.require(settings.admin.ready_share);
         self.gateway.metrics.ready(self.readiness.verdict().ready);

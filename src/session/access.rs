@@ -89,8 +89,13 @@ impl Access {
                 break;
             }
         }
-        self.version.fetch_add(1, Ordering::Release);
+        self.look_again();
         Ok(())
+    }
+
+    /// Every session looks again at what its user may do before its next request.
+    pub(super) fn look_again(&self) {
+        self.version.fetch_add(1, Ordering::Release);
     }
 
     /// The default user has this password from now on. Who is logged in stays so.

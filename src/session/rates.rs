@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tokio::task::spawn_local;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::backend::micros;
@@ -20,6 +21,7 @@ use crate::metrics::Limit;
 use crate::resp::Request;
 
 use super::conversation::Conversation;
+use super::worker::Gateway;
 
 /// The setting for every user that is not named.
 const EVERYONE: &str = "*";
@@ -63,6 +65,8 @@ pub(super) struct Pace {
     commands: Option<Meter>,
     bytes: Option<Meter>,
     began: Instant,
+    /// Other rates are in its place.
+    replaced: CancellationToken,
 }
 
 impl Pace {
@@ -83,46 +87,81 @@ impl Pace {
 
 /// The rates of all users.
 pub(super) struct Rates {
-    commands: BTreeMap<String, Rate>,
-    bytes: BTreeMap<String, Rate>,
     began: Instant,
-    /// Of users that have been seen.
-    paces: ArcSwap<HashMap<Vec<u8>, Arc<Pace>>>,
+    table: ArcSwap<Table>,
+}
+
+/// What the settings say, and what follows from it for each user that has been seen.
+#[derive(Clone, Default)]
+struct Table {
+    commands: Arc<BTreeMap<String, Rate>>,
+    bytes: Arc<BTreeMap<String, Rate>>,
+    paces: HashMap<Vec<u8>, Arc<Pace>>,
 }
 
 impl Rates {
     pub(super) fn new(settings: &Limits) -> Self {
-        Self {
-            commands: settings.user_commands.clone(),
-            bytes: settings.user_bytes.clone(),
-            began: Instant::now(),
-            paces: ArcSwap::default(),
-        }
+        Self { began: Instant::now(), table: ArcSwap::from_pointee(Table::of(settings)) }
+    }
+
+    /// Other rates hold from now on. Who waits by one that has changed waits no longer.
+    fn limit_to(&self, settings: &Limits) {
+        let before = self.table.load();
+        let mut table = Table::of(settings);
+        let is_same = |name: &[u8]| before.rates(name) == table.rates(name);
+        let kept = |(name, _): &(&Vec<u8>, &Arc<Pace>)| is_same(name);
+        let (paces, replaced): (HashMap<_, _>, HashMap<_, _>) = before.paces.iter().partition(kept);
+        table.paces = paces.into_iter().map(|(name, pace)| (name.clone(), pace.clone())).collect();
+        self.table.store(Arc::new(table));
+        replaced.values().for_each(|pace| pace.replaced.cancel());
     }
 
     /// Those of the user of this name, if it has any.
     pub(super) fn of(&self, name: &[u8]) -> Option<Arc<Pace>> {
-        if let Some(known) = self.paces.load().get(name) {
+        if let Some(known) = self.table.load().paces.get(name) {
             return Some(known.clone());
         }
-        let (commands, bytes) = (find(&self.commands, name), find(&self.bytes, name));
-        if commands.is_none() && bytes.is_none() {
+        if self.table.load().rates(name) == (None, None) {
             return None;
         }
-        let (commands, bytes) = (commands.map(Meter::of), bytes.map(Meter::of));
-        let new = Arc::new(Pace { commands, bytes, began: self.began });
-        self.paces.rcu(|paces| {
-            let mut paces = HashMap::clone(paces);
-            paces.entry(name.to_vec()).or_insert_with(|| new.clone());
-            paces
+        self.table.rcu(|table| {
+            let mut table = Table::clone(table);
+            let (commands, bytes) = table.rates(name);
+            let (commands, bytes) = (commands.map(Meter::of), bytes.map(Meter::of));
+            let (began, replaced) = (self.began, CancellationToken::new());
+            let new = || Arc::new(Pace { commands, bytes, began, replaced });
+            table.paces.entry(name.to_vec()).or_insert_with(new);
+            table
         });
-        self.paces.load().get(name).cloned()
+        self.table.load().paces.get(name).cloned()
+    }
+}
+
+impl Table {
+    fn of(settings: &Limits) -> Self {
+        Self {
+            commands: Arc::new(settings.user_commands.clone()),
+            bytes: Arc::new(settings.user_bytes.clone()),
+            paces: HashMap::new(),
+        }
+    }
+
+    fn rates(&self, name: &[u8]) -> (Option<Rate>, Option<Rate>) {
+        (find(&self.commands, name), find(&self.bytes, name))
     }
 }
 
 fn find(rates: &BTreeMap<String, Rate>, name: &[u8]) -> Option<Rate> {
     let name = std::str::from_utf8(name).unwrap_or_default();
     rates.get(name).or_else(|| rates.get(EVERYONE)).copied()
+}
+
+impl Gateway {
+    /// Users have the rates of these settings from now on, those that are connected as well.
+    pub fn limit_users(&self, settings: &Limits) {
+        self.rates.limit_to(settings);
+        self.access.look_again();
+    }
 }
 
 impl Conversation {
@@ -140,9 +179,10 @@ impl Conversation {
         metrics.rate_waited(u32::try_from(micros(pause)).unwrap_or(u32::MAX));
         self.rests = true;
         self.client.awaits_turn.set(true);
-        let client = self.client.clone();
+        let (client, replaced) = (self.client.clone(), pace.replaced.clone());
         let turn = spawn_local(async move {
-            sleep(pause).await;
+            // Either way it goes on.
+            let _ = timeout(pause, replaced.cancelled()).await;
             client.awaits_turn.set(false);
             client.wake();
         });
@@ -196,5 +236,23 @@ mod tests {
         assert!(!Arc::ptr_eq(&one, &two) && one.bytes.is_none());
         assert_eq!(one.commands.as_ref().unwrap().per_second, 1);
         assert!(Rates::new(&Limits::default()).of(b"app").is_none());
+    }
+
+    #[test]
+    fn other_settings_replace_what_they_change_and_nothing_else() {
+        let rate = |per_second| Rate { per_second, burst: 1 };
+        let limits = |rates: &[(&str, Rate)]| Limits {
+            user_commands: rates.iter().map(|(name, rate)| ((*name).to_owned(), *rate)).collect(),
+            ..Limits::default()
+        };
+        let rates = Rates::new(&limits(&[("one", rate(1)), ("two", rate(2)), ("three", rate(3))]));
+        let [one, two, three] =
+            ["one", "two", "three"].map(|name| rates.of(name.as_bytes()).unwrap());
+        rates.limit_to(&limits(&[("one", rate(1)), ("two", rate(5)), ("four", rate(4))]));
+        assert!(Arc::ptr_eq(&one, &rates.of(b"one").unwrap()), "what it has taken, it has taken");
+        assert_eq!(rates.of(b"two").unwrap().commands.as_ref().unwrap().per_second, 5);
+        assert!(rates.of(b"three").is_none() && rates.of(b"four").is_some());
+        let replaced = [one, two, three].map(|pace| pace.replaced.is_cancelled());
+        assert_eq!(replaced, [false, true, true]);
     }
 }

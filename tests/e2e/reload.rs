@@ -6,7 +6,7 @@ use std::thread;
 
 use rustix::process::Signal;
 
-use crate::harness::{Client, Cluster, Gateway, wait_for};
+use crate::harness::{Client, Cluster, Gateway, request_line, wait_for};
 
 const DONE: &str = "loaded again";
 const KEPT: &str = "stay as they are";
@@ -56,6 +56,43 @@ fn limits_change_for_clients_that_are_connected() {
     reload(&gateway, "", DONE);
     assert_eq!(gateway.client().call("PING").text(), "PONG");
     assert_eq!(clients[1].call("PING").text(), "PONG");
+}
+
+#[test]
+fn the_rates_of_users_change_for_clients_that_are_connected_and_for_those_that_wait() {
+    let gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    let mut client = gateway.client();
+    assert_eq!(client.call("PING").text(), "PONG");
+    let line = reload(&gateway, "limits.user_bytes = { \"*\" = \"1KiB\" }\n", DONE);
+    assert!(
+        line.contains("limits.user_bytes") && !line.contains("needs_restart\":\"limits"),
+        "{line}"
+    );
+    // A first large request has its turn at once; the next one would wait for minutes.
+    let long = "x".repeat(300_000);
+    assert_eq!(client.call(&format!("ECHO {long}")).text(), long);
+    client.send(&request_line("PING"));
+    wait_for("a request that waits for its turn", || gateway.limited("rate") > 0.0);
+    reload(&gateway, "", DONE);
+    assert_eq!(client.reply().text(), "PONG");
+    assert_eq!(client.call(&format!("ECHO {long}")).text(), long);
+    assert_eq!(client.call("PING").text(), "PONG");
+}
+
+/// Who speaks for others is looked at when they connect.
+#[test]
+fn a_balancer_is_believed_from_a_reload_on() {
+    let gateway = Gateway::before(Cluster::shared()).start();
+    let mut before = gateway.client();
+    assert_eq!(before.call("PING").text(), "PONG");
+    reload(&gateway, "listen.proxy_networks = [\"127.0.0.0/8\"]\n", DONE);
+    let mut proxied = gateway.client();
+    proxied.send(b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\x0a\x01\x02\x03\x7f\0\0\x01\x12\x34\0\x50");
+    let line = proxied.call("CLIENT INFO").text();
+    assert!(line.contains(" addr=10.1.2.3:4660 "), "{line}");
+    assert_eq!(before.call("PING").text(), "PONG");
+    reload(&gateway, "", DONE);
+    assert_eq!(gateway.client().call("PING").text(), "PONG");
 }
 
 #[test]
