@@ -45,6 +45,9 @@ enum Command {
     Check(Check),
     /// Ask a running gateway whether it is ready; the exit status tells a container's health check.
     Probe(Probe),
+    /// Have a running gateway start its program again, as it is on disk now, and hand over to it without losing a
+    /// request. Returns when the new process serves; exit status 1 when the old one goes on.
+    Upgrade(Running),
     /// Examine a cluster: what is wrong, why, and what to do. Exit status 1 when something is worse than advice.
     Doctor(Doctor),
     /// Test failover: change a shard's primary and measure what clients see. Exit status 1 when it went wrong.
@@ -110,15 +113,22 @@ struct Check {
 
 #[derive(Args)]
 struct Probe {
+    #[command(flatten)]
+    gateway: Running,
+    /// Ask only whether it is alive.
+    #[arg(long)]
+    alive: bool,
+}
+
+/// A gateway that runs on this machine.
+#[derive(Args)]
+struct Running {
     /// Its address for /healthz and /readyz [default: 127.0.0.1:9121, or what the settings say].
     #[arg(long, value_name = "ADDRESS:PORT")]
     admin: Option<String>,
     /// Its settings file.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Ask only whether it is alive.
-    #[arg(long)]
-    alive: bool,
 }
 
 /// The cluster that a command looks at.
@@ -234,6 +244,9 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Check(check) => check.run()?,
         Command::Probe(probe) => probe.run()?,
+        Command::Upgrade(gateway) => {
+            writeln!(std::io::stdout(), "{}", runtime::upgrade(&gateway.settings()?)?)?;
+        }
         Command::Doctor(doctor) => return doctor.run(),
         Command::Drill(drill) => return drill.run(),
         Command::Backup(backup) => backup.run()?,
@@ -283,14 +296,21 @@ impl Gateway {
     }
 }
 
-impl Probe {
-    fn run(self) -> anyhow::Result<()> {
+impl Running {
+    fn settings(self) -> Result<Settings, Mistakes> {
         let gateway =
             Gateway { listen: None, admin: self.admin, workers: None, config: self.config };
-        let address = gateway.sources(&[]).load()?.admin.address;
+        gateway.sources(&[]).load()
+    }
+}
+
+impl Probe {
+    fn run(self) -> anyhow::Result<()> {
+        let settings = self.gateway.settings()?;
         let path = if self.alive { "/healthz" } else { "/readyz" };
-        let answer = admin::probe(address, path)
-            .with_context(|| format!("no answer from {address} (admin.address)"))?;
+        let answer = admin::probe(&settings.admin, path).with_context(|| {
+            format!("no answer from {} (admin.address)", settings.admin.address)
+        })?;
         if !answer.ok {
             bail!("{}", answer.body);
         }

@@ -82,6 +82,7 @@ fn help_lists_what_scripts_rely_on() {
         ),
         (&["check", "--help"], &["--config <FILE>", "--connect"]),
         (&["probe", "--help"], &["--admin <ADDRESS:PORT>", "--config <FILE>", "--alive"]),
+        (&["upgrade", "--help"], &["--admin <ADDRESS:PORT>", "--config <FILE>"]),
     ] {
         let ran = slotway(arguments, &[]);
         assert_eq!(ran.status, Some(0), "{arguments:?}");

@@ -51,7 +51,7 @@ impl Guard {
 }
 
 /// What a browser sends for the user `admin` with this password.
-fn sent_with(password: &Secret) -> String {
+pub(super) fn sent_with(password: &Secret) -> String {
     format!("Basic {}", STANDARD.encode(format!("admin:{}", password.expose())))
 }
 

@@ -8,6 +8,7 @@ mod guard;
 mod history;
 mod page;
 mod probe;
+mod process;
 mod readiness;
 mod routes;
 mod status;
@@ -43,6 +44,7 @@ use guard::Guard;
 use history::History;
 
 pub use probe::{Answer, probe};
+pub use process::{HandOvers, Process};
 pub use readiness::{Readiness, Verdict};
 
 /// Connections served at once; the next ones wait until one of these ends.
@@ -74,6 +76,8 @@ pub struct State {
     /// What the nodes say of themselves, by address. They are asked only while somebody looks.
     vitals: RefCell<HashMap<Arc<str>, Vitals>>,
     looked_at: Notify,
+    /// How hand-overs to another process went.
+    pub hand_overs: HandOvers,
 }
 
 impl State {
@@ -93,7 +97,19 @@ impl State {
         let policy = HeaderValue::from_str(&page::policy())?;
         let guard = Guard::new(live);
         let (vitals, looked_at) = (RefCell::default(), Notify::new());
-        Ok(Self { metrics, readiness, sights, topology, guard, history, policy, vitals, looked_at })
+        let hand_overs = HandOvers::default();
+        Ok(Self {
+            metrics,
+            readiness,
+            sights,
+            topology,
+            guard,
+            history,
+            policy,
+            vitals,
+            looked_at,
+            hand_overs,
+        })
     }
 
     /// Returns when somebody looks at the status page, or has done so since this was last asked.

@@ -1,8 +1,11 @@
-//! The question that a container's health check asks: one page of a running gateway's admin port.
+//! A question from the command line: one page of a running gateway's admin port.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use super::guard::sent_with;
+use crate::config::Admin;
 
 /// How long dialling may take, and how long the answer may be silent.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -18,13 +21,20 @@ pub struct Answer {
     pub body: String,
 }
 
-/// Asks the gateway whose admin port is `address` for the page at `path`.
+/// Asks the gateway with these settings for the page at `path`.
 ///
 /// An address that stands for all of this machine's, as a listener's may, is asked on loopback.
-pub fn probe(address: SocketAddr, path: &str) -> io::Result<Answer> {
+pub fn probe(admin: &Admin, path: &str) -> io::Result<Answer> {
+    let address = admin.address;
     let mut stream = TcpStream::connect_timeout(&reachable(address), PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let login = if admin.password.is_empty() {
+        String::new()
+    } else {
+        format!("Authorization: {}\r\n", sent_with(&admin.password))
+    };
+    let head = format!("Host: {address}\r\n{login}Connection: close\r\n");
+    stream.write_all(format!("GET {path} HTTP/1.1\r\n{head}\r\n").as_bytes())?;
     let mut answer = Vec::new();
     stream.take(MOST_BYTES).read_to_end(&mut answer)?;
     parse(&String::from_utf8_lossy(&answer))

@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 
 use super::State;
 use super::guard::Denial;
+use super::process::Process;
 use super::{page, status};
 use crate::metrics;
 
@@ -22,6 +23,7 @@ const JSON: &str = "application/json";
 const INDEX: &str = "
 /             what the gateway sees, for people
 /status.json  the same for machines
+/process.json which process it is, and why it could not hand over to another
 /metrics      what is counted, in the Prometheus text format
 /healthz      200 while the process runs
 /readyz       200 when clients should be sent here, else 503, with the reason
@@ -38,6 +40,7 @@ pub(super) fn answer<B>(request: &Request<B>, state: &State) -> Page {
         "/healthz" => (alive, ForWhom::Anybody),
         "/readyz" => (ready, ForWhom::Anybody),
         "/status.json" => (status_json, ForWhom::Administrators),
+        "/process.json" => (process, ForWhom::Administrators),
         _ => return page(StatusCode::NOT_FOUND, TEXT, "not found\n"),
     };
     // hyper leaves the body out of an answer to HEAD and keeps its length.
@@ -92,6 +95,13 @@ fn ready(state: &State) -> Page {
     let status = if verdict.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_vec(&verdict) {
         Ok(body) => page(status, JSON, body),
+        Err(error) => failure(&error),
+    }
+}
+
+fn process(state: &State) -> Page {
+    match serde_json::to_vec(&Process::this(&state.hand_overs)) {
+        Ok(body) => page(StatusCode::OK, JSON, body),
         Err(error) => failure(&error),
     }
 }

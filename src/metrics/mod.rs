@@ -27,7 +27,7 @@ use process::ProcessCollector;
 pub use label::{Family, Limit, Outcome, Redirect, Rejection};
 pub use node::{Circuit, NodeMetrics};
 pub use overview::{Latencies, NodeOverview, Overview};
-pub use process::Usage;
+pub use process::{Usage, started};
 pub use worker::WorkerMetrics;
 
 /// The media type of what [`Metrics::render`] writes.

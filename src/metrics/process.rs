@@ -36,6 +36,13 @@ impl Usage {
     }
 }
 
+/// When a process of this system started, in ticks since the system did: no other process of its number has the same.
+/// `None`: there is none, or there is no `/proc`.
+pub fn started(process: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    Some(Stat::parse(&stat)?.start_ticks)
+}
+
 /// Collects the process's metrics at each scrape.
 pub(super) struct ProcessCollector {
     descriptors: Vec<Desc>,

@@ -20,6 +20,7 @@ pub mod topology;
 #[cfg(feature = "traces")]
 mod traces;
 mod unix_socket;
+mod upgrade;
 mod vitals;
 mod worker;
 
@@ -75,6 +76,15 @@ pub fn try_cluster(settings: &Settings) -> anyhow::Result<String> {
     runtime.block_on(question::try_cluster(settings))
 }
 
+/// Has the gateway that runs with these settings hand over to a new process. Returns what came of it, in words.
+///
+/// # Errors
+/// It cannot be found, or has not handed over, and why.
+pub fn upgrade(settings: &Settings) -> anyhow::Result<String> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(upgrade::hand_over(&settings.admin))
+}
+
 async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> anyhow::Result<()> {
     let live = Live::new(settings);
     let settings = Arc::clone(&live.now());
@@ -110,7 +120,8 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
 
     let last_words = last_words(gateway.clone(), again.levels.repeats.clone(), &stop);
     let state = admin_state(&gateway, &readiness, snapshot, entry, &leave)?;
-    let reloading = Reloading { again, gateway: gateway.clone(), certificates, readiness };
+    let pages = state.clone();
+    let reloading = Reloading { again, gateway: gateway.clone(), certificates, readiness, pages };
     let open = async {
         if let Some(predecessor) = predecessor {
             until_ready(&reloading.readiness, changes).await;

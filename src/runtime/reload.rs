@@ -27,7 +27,7 @@ pub(super) struct Reloading {
     pub(super) certificates: Rc<Certificates>,
     pub(super) readiness: Arc<Readiness>,
     /// Where it is told how a hand-over went.
-    pub(super) admin: Rc<admin::State>,
+    pub(super) pages: Rc<admin::State>,
 }
 
 impl Reloading {

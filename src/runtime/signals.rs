@@ -64,7 +64,11 @@ impl Signals {
                         tracing::info!("a new process is started, to hand over to");
                         start = Some(Box::pin(successor.start()));
                     }
-                    None => tracing::error!("this gateway cannot hand over now"),
+                    None => {
+                        const WHY: &str = "this gateway cannot hand over now";
+                        tracing::error!("{WHY}");
+                        reloading.pages.hand_overs.failed(WHY.to_owned());
+                    }
                 },
                 started = outcome(&mut start) => {
                     start = None;
@@ -74,10 +78,11 @@ impl Signals {
                             service::tell(&[NotifyState::MainPid(process), NotifyState::Ready]);
                             return End::Succession;
                         }
-                        Err(error) => tracing::error!(
-                            error = format!("{error:#}"),
-                            "the new process did not take over; this one goes on"
-                        ),
+                        Err(error) => {
+                            let error = format!("{error:#}");
+                            tracing::error!(error, "the new process did not take over; this one goes on");
+                            reloading.pages.hand_overs.failed(error);
+                        }
                     }
                 }
             }

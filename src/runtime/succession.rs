@@ -25,7 +25,7 @@ const LENT: &str = "lent";
 /// What the new process says.
 const READY: &[u8] = b"ready\n";
 /// The new process has so long to become ready.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// The first descriptor that is passed, by the rules of `LISTEN_FDS`.
 const FIRST: i32 = 3;
 

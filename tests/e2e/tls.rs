@@ -15,10 +15,14 @@ use crate::harness::{
     wait_for,
 };
 
-type Encrypted = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
 /// Connects, and shows the identity if there is one. The handshake comes with the first bytes.
-fn connect(address: SocketAddr, authority: &Authority, identity: Option<&Identity>) -> Encrypted {
+pub(crate) fn connect(
+    address: SocketAddr,
+    authority: &Authority,
+    identity: Option<&Identity>,
+) -> Encrypted {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(authority.certificate()).unwrap()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -39,7 +43,7 @@ fn connect(address: SocketAddr, authority: &Authority, identity: Option<&Identit
     StreamOwned::new(ClientConnection::new(Arc::new(config), name).unwrap(), socket)
 }
 
-fn exchange(stream: &mut Encrypted, requests: &[u8], expected: &[u8]) {
+pub(crate) fn exchange(stream: &mut Encrypted, requests: &[u8], expected: &[u8]) {
     stream.write_all(requests).unwrap();
     let mut found = vec![0; expected.len()];
     stream.read_exact(&mut found).unwrap();

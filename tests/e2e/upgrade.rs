@@ -13,9 +13,10 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::process::Signal;
 
 use crate::harness::{
-    Client, Cluster, Gateway, PATIENCE, Serving, free_port, has_ended, local, new_folder,
-    request_line, wait_for,
+    Authority, Client, Cluster, Gateway, PATIENCE, Serving, free_port, has_ended, local,
+    new_folder, request_line, wait_for,
 };
+use crate::tls;
 
 /// A client as a pool of connections has it: when its connection was closed before anything came back, it takes a new
 /// one and asks again.
@@ -117,6 +118,83 @@ fn a_new_process_that_fails_changes_nothing() {
     assert_eq!(client.call("PING").text(), "PONG");
     assert_eq!(gateway.client().call("PING").text(), "PONG");
     assert_eq!(gateway.page("/readyz").0, 200);
+}
+
+/// Runs `slotway upgrade` for a gateway: whether it succeeded, and what it said.
+fn upgrade(gateway: &Gateway) -> (bool, String) {
+    let ran = Command::new(env!("CARGO_BIN_EXE_slotway"))
+        .args(["upgrade", "--admin", &gateway.admin().to_string()])
+        .output()
+        .unwrap();
+    let said = [ran.stdout, ran.stderr].concat();
+    (ran.status.success(), String::from_utf8(said).unwrap())
+}
+
+#[test]
+fn the_command_returns_when_another_process_serves() {
+    let mut gateway = Gateway::before(Cluster::shared()).start();
+    let former = gateway.id();
+    let (done, said) = upgrade(&gateway);
+    let serving = Serving::after(&gateway);
+    assert!(done, "{said}");
+    let latter = serving.0.unwrap();
+    assert_eq!(said, format!("process {latter} took over from {former}\n"));
+    assert_eq!(gateway.client().call("PING").text(), "PONG");
+    gateway.wait_for_end();
+}
+
+#[test]
+fn the_command_says_why_nobody_took_over() {
+    let gateway = Gateway::before(Cluster::shared()).start();
+    fs::write(gateway.settings_file(), "limits.max_clients = \"many\"\n").unwrap();
+    for _ in 0..2 {
+        let (done, said) = upgrade(&gateway);
+        assert!(!done && said.contains("it ended before it was ready: exit status: 2"), "{said}");
+        assert!(said.contains(&format!("process {} goes on", gateway.id())), "{said}");
+    }
+    assert_eq!(gateway.client().call("PING").text(), "PONG");
+}
+
+/// The word of a gateway with a password is for those who know it.
+#[test]
+fn the_command_logs_in_to_the_admin_port() {
+    let builder = Gateway::before(Cluster::shared());
+    let mut gateway = builder.setting("admin.password", "secret").start();
+    let (done, said) = upgrade(&gateway);
+    assert!(!done && said.contains("the password that of the settings"), "{said}");
+    let file = gateway.settings_file();
+    let ran = Command::new(env!("CARGO_BIN_EXE_slotway"))
+        .args(["upgrade", "--admin", &gateway.admin().to_string()])
+        .args(["--config", file.to_str().unwrap()])
+        .output()
+        .unwrap();
+    let serving = Serving::after(&gateway);
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    gateway.wait_for_end();
+    drop(serving);
+}
+
+/// A client that speaks TLS keeps its connection to the former process for what it has begun; the next one is
+/// encrypted as well.
+#[test]
+fn a_listener_for_tls_is_handed_over() {
+    let authority = Authority::new();
+    let (own, address) = (authority.certify("gateway"), local(free_port()));
+    let mut gateway = Gateway::before(Cluster::shared())
+        .setting("listen.tls_address", address.to_string())
+        .setting("listen.tls_certificate_file", &own.certificate)
+        .setting("listen.tls_key_file", &own.key)
+        .start();
+    let mut client = tls::connect(address, &authority, None);
+    tls::exchange(&mut client, b"MULTI\r\nECHO 1\r\n", b"+OK\r\n+QUEUED\r\n");
+    let mut serving = Serving(None);
+    serving.hand_over(&gateway);
+    let mut next = tls::connect(address, &authority, None);
+    tls::exchange(&mut next, b"PING\r\n", b"+PONG\r\n");
+    tls::exchange(&mut client, b"EXEC\r\n", b"*1\r\n$1\r\n1\r\n");
+    gateway.wait_for_end();
+    tls::exchange(&mut next, b"PING\r\n", b"+PONG\r\n");
+    drop(next);
 }
 
 #[test]

@@ -10,6 +10,11 @@ use super::{Gateway, wait_for};
 pub(crate) struct Serving(pub(crate) Option<u32>);
 
 impl Serving {
+    /// The last process that has taken over, if one has.
+    pub(crate) fn after(gateway: &Gateway) -> Self {
+        Self(successors(gateway).pop())
+    }
+
     pub(crate) fn signal(number: u32, signal: Signal) {
         let _ = kill_process(Pid::from_raw(number.try_into().unwrap()).unwrap(), signal);
     }
