@@ -298,9 +298,8 @@ impl Gateway {
 
 impl Running {
     fn settings(self) -> Result<Settings, Mistakes> {
-        let gateway =
-            Gateway { listen: None, admin: self.admin, workers: None, config: self.config };
-        gateway.sources(&[]).load()
+        let flags = Gateway { listen: None, admin: self.admin, workers: None, config: self.config };
+        flags.sources(&[]).load()
     }
 }
 
@@ -354,10 +353,7 @@ impl Doctor {
     fn run(self) -> anyhow::Result<ExitCode> {
         let report = doctor::examine(self.nodes.settings(true)?)?;
         let mut out = std::io::stdout();
-        let form = match self.json {
-            true => Form::Json,
-            false => Form::Text { colours: out.is_terminal() },
-        };
+        let form = if self.json { Form::Json } else { Form::Text { colours: out.is_terminal() } };
         write!(out, "{}", report.write(form))?;
         Ok(if report.is_well() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -391,7 +387,8 @@ impl Completions {
 
 impl Check {
     fn run(self) -> anyhow::Result<()> {
-        let settings = self.settings()?;
+        let nodes = Nodes { config: Some(self.config.clone()), nodes: Vec::new() };
+        let settings = nodes.settings(self.connect)?;
         runtime::check_users(&settings)?;
         let mut out = std::io::stdout();
         writeln!(out, "{}: ok", self.config.display())?;
@@ -399,15 +396,5 @@ impl Check {
             writeln!(out, "{}", runtime::try_cluster(&settings)?)?;
         }
         Ok(())
-    }
-
-    fn settings(&self) -> Result<Settings, Mistakes> {
-        let sources = Sources {
-            file: Some(self.config.clone()),
-            variables: std::env::vars_os().collect(),
-            needs_nodes: self.connect,
-            ..Sources::default()
-        };
-        sources.load()
     }
 }
