@@ -11,7 +11,10 @@ use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
 use crate::backend::connect::{Cause, ConnectError, Conversation, Credentials, Handshake, Step};
-use crate::cluster::{self, Dialling, Preferred, Slot, Topology, View, merge_views};
+use crate::cluster::{
+    self, Dialling, Preferred, Slot, Software, Topology, View, field, merge_views, open_slots,
+    text_of,
+};
 use crate::config::Settings;
 use crate::resp::Value;
 
@@ -187,7 +190,9 @@ impl Surveyor {
             let (step, cause) = (Step::Ask, Cause::Refused(why));
             return Err(ConnectError { address: address.to_owned(), step, cause });
         }
-        Ok(State::read(replies.each_ref().map(|reply| text(reply)).each_ref().map(String::as_str)))
+        Ok(State::read(
+            replies.each_ref().map(|reply| text_of(reply)).each_ref().map(String::as_str),
+        ))
     }
 
     async fn node(&self, node: &cluster::Node) -> Node {
@@ -246,21 +251,13 @@ impl State {
     fn read([replication, server, nodes, cluster]: [&str; 4]) -> Self {
         let is_primary = field(replication, "role") == Some("master");
         let offset = if is_primary { "master_repl_offset" } else { "slave_repl_offset" };
-        let version = |name| field(server, name);
-        let software = match (version("valkey_version"), version("redis_version")) {
-            (Some(version), _) => format!("Valkey {version}"),
-            (None, Some(version)) => format!("Redis {version}"),
-            (None, None) => "unknown".to_owned(),
-        };
-        let own = nodes.lines().find(|line| line.contains("myself"));
-        let words = own.into_iter().flat_map(|line| line.split(' '));
         Self {
-            software,
+            software: Software::name_in(server).unwrap_or_else(|| "unknown".to_owned()),
             is_primary,
             is_linked: field(replication, "master_link_status") == Some("up"),
             is_serving: field(cluster, "cluster_state") == Some("ok"),
             offset: field(replication, offset).and_then(|text| text.parse().ok()).unwrap_or(0),
-            open_slots: words.filter(|word| word.starts_with('[')).map(str::to_owned).collect(),
+            open_slots: open_slots(nodes).map(str::to_owned).collect(),
         }
     }
 
@@ -281,15 +278,6 @@ pub fn range_text(range: &RangeInclusive<u16>) -> String {
         let _ = write!(text, "-{}", range.end());
     }
     text
-}
-
-/// The value in a `name:value` line of INFO.
-pub fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim_end)
-}
-
-fn text(reply: &[u8]) -> String {
-    Value::parse(reply).ok().and_then(|value| value.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
 fn error_of(reply: &[u8]) -> Option<String> {

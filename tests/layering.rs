@@ -35,7 +35,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("doctor", &["backend", "cluster", "config", "resp"]),
     ("survey", &["backend", "cluster", "config", "resp"]),
     ("drill", &["backend", "cluster", "config", "launch", "resp", "survey"]),
-    ("backup", &["backend", "config", "launch", "resp", "survey", "tls"]),
+    ("backup", &["backend", "cluster", "config", "launch", "resp", "survey", "tls"]),
     ("simulation", &["backend", "cluster", "config", "metrics", "resp", "session"]),
 ];
 

@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
+use crate::cluster::slot_range;
+
 use super::rdb::Counts;
 
 /// The form that this version writes, and the only one that it reads.
@@ -130,16 +132,9 @@ impl Manifest {
 impl Part {
     /// Its slots, each from the first to the last.
     pub(super) fn ranges(&self) -> Result<Vec<std::ops::RangeInclusive<u16>>, ManifestError> {
-        let ranges = self.slots.iter().map(|text| {
-            let (first, last) = text.split_once('-').unwrap_or((text, text));
-            let range = first.parse().ok()?..=last.parse().ok()?;
-            let is_range = range.start() <= range.end() && *range.end() < crate::launch::SLOTS;
-            is_range.then_some(range)
-        });
-        let ranges = ranges.zip(&self.slots);
-        ranges
-            .map(|(range, text)| range.ok_or_else(|| ManifestError::Slots(text.clone())))
-            .collect()
+        let range =
+            |text: &String| slot_range(text).ok_or_else(|| ManifestError::Slots(text.clone()));
+        self.slots.iter().map(range).collect()
     }
 }
 

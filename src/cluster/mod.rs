@@ -11,6 +11,7 @@ mod software;
 mod tags;
 mod view;
 mod vitals;
+mod words;
 
 pub use address::Announced;
 pub use agree::merge_views;
@@ -20,7 +21,8 @@ pub use slot_set::SlotSet;
 pub use software::{Software, Version};
 pub use tags::Tags;
 pub use view::{Dialling, Preferred, Role, Seen, TopologyError, View};
-pub use vitals::{Vitals, open_slots};
+pub use vitals::Vitals;
+pub use words::{field, given_away, open_slots, own_line, slot_range, text_of};
 
 use std::sync::Arc;
 

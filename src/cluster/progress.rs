@@ -1,5 +1,6 @@
 //! Progress: how far a node is in the history of its shard's writes.
 
+use super::words;
 use crate::resp::Value;
 
 /// How many bytes of which history a node has.
@@ -43,11 +44,9 @@ pub fn zone_of(reply: &[u8]) -> Option<String> {
     field(value.as_str()?, "availability_zone").map(str::to_owned)
 }
 
-/// The value of `name:value`; none when it is empty.
+/// The value of a field; none when it is empty.
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
-    let values = info.lines().filter_map(|line| line.split_once(':'));
-    let mut found = values.filter(|(key, _)| *key == name).map(|(_, value)| value.trim());
-    found.next().filter(|value| !value.is_empty())
+    words::field(info, name).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

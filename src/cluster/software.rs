@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::words::field;
 use crate::resp::Value;
 
 /// A version in three numbers.
@@ -52,12 +53,15 @@ impl Software {
 
     /// Reads the text of that answer.
     pub fn from_info(text: &str) -> Option<Self> {
-        let version = |name| {
-            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-            Version::parse(line.strip_prefix(':')?)
-        };
+        let version = |name| Version::parse(field(text, name)?);
         let (redis, valkey) = (version("redis_version")?, version("valkey_version"));
         Some(Self { redis, valkey, databases: 1 })
+    }
+
+    /// What a node calls itself in the text of `INFO server`, such as `Redis 7.0.15`.
+    pub fn name_in(text: &str) -> Option<String> {
+        let valkey = field(text, "valkey_version").map(|version| format!("Valkey {version}"));
+        valkey.or_else(|| Some(format!("Redis {}", field(text, "redis_version")?)))
     }
 
     /// What all nodes have in common: the lowest versions, and Valkey only when there is nothing else.

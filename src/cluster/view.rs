@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::{Announced, Health, Slot};
+use super::{Announced, Health, Slot, words};
 use crate::resp::Value;
 
 /// Most nodes that a view may list. A cluster is meant for at most 1000.
@@ -192,7 +192,7 @@ impl Seen {
         // `[93-<-id]` and `[93->-id]` tell of slots on their way: the owner is still named by the others.
         let slots = words
             .filter(|word| !word.starts_with('['))
-            .map(|word| slot_range(word).ok_or("not a range of slots"))
+            .map(|word| words::slot_range(word).ok_or("not a range of slots"))
             .collect::<Result<Vec<_>, _>>()?;
 
         let has = |name| flags.split(',').any(|flag| flag == name);
@@ -252,18 +252,9 @@ fn addresses(
     Ok((address, known.map(|place| place.to_string()).collect()))
 }
 
-/// `7` or `0-5460`.
-fn slot_range(word: &str) -> Option<RangeInclusive<u16>> {
-    let (first, last) = word.split_once('-').unwrap_or((word, word));
-    let (first, last) = (first.parse().ok()?, last.parse().ok()?);
-    (first <= last && Slot::new(last).is_some()).then_some(first..=last)
-}
-
 /// The value of `name:value` in the text of `CLUSTER INFO`.
 fn field<'a>(info: &'a str, name: &'static str) -> Result<&'a str, TopologyError> {
-    let values = info.lines().filter_map(|line| line.split_once(':'));
-    let found = values.into_iter().find(|(key, _)| *key == name);
-    found.map(|(_, value)| value.trim()).ok_or(TopologyError::NoField(name))
+    words::field(info, name).ok_or(TopologyError::NoField(name))
 }
 
 /// A reply that is one text.

@@ -1,7 +1,7 @@
 //! Vitals: what a node says of its memory, its work and its slots, for people who watch it.
 
-use super::{Progress, Slot};
-use crate::resp::Value;
+use super::Progress;
+use super::words::{field, given_away, text_of};
 
 /// How a node is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,44 +24,20 @@ impl Vitals {
     /// Reads the replies to `INFO memory`, `INFO stats`, `INFO replication` and `CLUSTER NODES`, as they were
     /// received. What a node does not tell is 0.
     pub fn from_replies(memory: &[u8], stats: &[u8], replication: &[u8], nodes: &[u8]) -> Self {
-        let (memory, stats, nodes) = (text(memory), text(stats), text(nodes));
+        let (memory, stats, nodes) = (text_of(memory), text_of(stats), text_of(nodes));
         Self {
             memory: number(&memory, "used_memory"),
             memory_limit: number(&memory, "maxmemory"),
             operations: number(&stats, "instantaneous_ops_per_sec"),
             evicted: number(&stats, "evicted_keys"),
             progress: Progress::from_reply(replication),
-            moving: open_slots(&nodes).filter_map(given_away).collect(),
+            moving: given_away(&nodes).collect(),
         }
     }
 }
 
-/// The slots that a node is giving away or taking over, as its own line of `CLUSTER NODES` has them: `[93->-id]`,
-/// `[93-<-id]`.
-pub fn open_slots(nodes: &str) -> impl Iterator<Item = &str> {
-    let is_own = |line: &&str| {
-        let flags = line.split(' ').nth(2).unwrap_or_default();
-        flags.split(',').any(|flag| flag == "myself")
-    };
-    let own = nodes.lines().find(is_own).into_iter();
-    own.flat_map(|line| line.split(' ')).filter(|word| word.starts_with('['))
-}
-
-fn given_away(word: &str) -> Option<(u16, String)> {
-    let (slot, id) = word.strip_prefix('[')?.strip_suffix(']')?.split_once("->-")?;
-    let slot = slot.parse().ok().filter(|&slot| Slot::new(slot).is_some())?;
-    Some((slot, id.to_owned()))
-}
-
-fn text(reply: &[u8]) -> String {
-    let value = Value::parse(reply).ok().and_then(|value| value.as_str().map(str::to_owned));
-    value.unwrap_or_default()
-}
-
 fn number(info: &str, name: &str) -> u64 {
-    let fields = info.lines().filter_map(|line| line.split_once(':'));
-    let mut found = fields.filter(|(key, _)| *key == name);
-    found.next().and_then(|(_, value)| value.trim().parse().ok()).unwrap_or(0)
+    field(info, name).and_then(|value| value.parse().ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -99,11 +75,5 @@ mod tests {
     fn what_a_node_does_not_tell_is_nothing() {
         let silent = b"-NOPERM no permission\r\n";
         assert_eq!(Vitals::from_replies(silent, silent, silent, silent), Vitals::default());
-    }
-
-    #[test]
-    fn only_a_node_s_own_line_tells_of_open_slots() {
-        let words: Vec<&str> = open_slots(NODES).collect();
-        assert_eq!(words, ["[3->-b]", "[5-<-b]", "[99999->-b]", "[x"]);
     }
 }

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use tokio::time::Instant;
 
 use crate::backend::connect::{ConnectError, Conversation, Credentials, Handshake};
-use crate::cluster::{Dialling, Preferred, Role, Seen, View, open_slots};
+use crate::cluster::{Dialling, Preferred, Role, Seen, View, open_slots, text_of};
 use crate::config::Settings;
 use crate::resp::Value;
 
@@ -157,8 +157,8 @@ impl Node {
         let mut node = Self {
             address: address.to_owned(),
             view: View::from_replies(&nodes, &cluster, &dialling).ok(),
-            open_slots: open_slots(&text(&nodes)).map(str::to_owned).collect(),
-            info: fields(&text(&info)),
+            open_slots: open_slots(&text_of(&nodes)).map(str::to_owned).collect(),
+            info: fields(&text_of(&info)),
             config: pairs(&config),
             users: lines(&users),
             slowest: slowest(&slow),
@@ -204,11 +204,6 @@ impl Node {
 fn now() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
-}
-
-fn text(reply: &[u8]) -> String {
-    let value = Value::parse(reply).ok().and_then(|value| value.as_str().map(str::to_owned));
-    value.unwrap_or_default()
 }
 
 /// `name:value` lines.

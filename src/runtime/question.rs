@@ -185,12 +185,7 @@ async fn introduce(
     let [server] = line.conversation.ask([&["INFO", "server"]]).await?;
     let Answer { view, .. } = line.ask(settings).await?;
     let server = String::from_utf8_lossy(&server);
-    let field = |name| server.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    let version = match (field("valkey_version:"), field("redis_version:")) {
-        (Some(version), _) => format!("Valkey {version}"),
-        (None, Some(version)) => format!("Redis {version}"),
-        (None, None) => "unknown version".to_owned(),
-    };
+    let version = Software::name_in(&server).unwrap_or_else(|| "unknown version".to_owned());
     let state = if view.healthy { "ok" } else { "fail" };
     let slots = view.covered();
     Ok((format!("{version}, cluster_state {state}, knows an owner for {slots} slots"), view))

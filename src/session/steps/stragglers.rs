@@ -9,20 +9,12 @@
 use std::ops::RangeInclusive;
 
 use crate::acl::glob::{self, Case};
-use crate::cluster::{ShardIndex, Slot, Topology};
+use crate::cluster::{ShardIndex, Slot, Topology, given_away, own_line, slot_range};
 use crate::resp::Value;
 use crate::route::Visit;
 
 use super::scan::Filter;
 use super::{Steps, Stop, integer, request};
-
-/// A slot on its way from the node that owns it.
-#[derive(Debug, PartialEq, Eq)]
-struct Migration {
-    slot: u16,
-    /// The id of the node that gets it.
-    to: String,
-}
 
 /// The wanted keys that the visited node has handed over from slots that it still owns. `None`: it does not own
 /// what the topology says.
@@ -42,7 +34,7 @@ pub(super) async fn stragglers(
         return Ok(None);
     }
     let mut found = Vec::new();
-    for Migration { slot, to } in own.migrations {
+    for (slot, to) in own.migrations {
         let Some(target) = topology.nodes().find(|node| node.id == to) else { return Ok(None) };
         let (slot, target) = (slot.to_string(), target.address.as_ref().into());
         let count = request(&["CLUSTER", "COUNTKEYSINSLOT", &slot]);
@@ -84,25 +76,16 @@ async fn of_kind(steps: &Steps, filter: &Filter, keys: Vec<Vec<u8>>) -> Result<V
 struct Own {
     epoch: u64,
     slots: Vec<RangeInclusive<u16>>,
-    migrations: Vec<Migration>,
+    /// Those on their way, each with the id of the node that gets it.
+    migrations: Vec<(u16, String)>,
 }
 
 impl Own {
     fn read(view: &str) -> Self {
-        let is_own =
-            |line: &&str| line.split(' ').nth(2).is_some_and(|flags| flags.contains("myself"));
-        let line = view.lines().find(is_own).unwrap_or_default();
-        let mut words = line.split(' ').skip(6);
+        let mut words = own_line(view).unwrap_or_default().split(' ').skip(6);
         let epoch = words.next().and_then(|epoch| epoch.parse().ok()).unwrap_or_default();
-        let mut own = Self { epoch, ..Self::default() };
-        for word in words.skip(1) {
-            if let Some(open) = word.strip_prefix('[') {
-                own.migrations.extend(migration(open));
-            } else {
-                own.slots.extend(range(word));
-            }
-        }
-        own
+        let slots = words.skip(1).filter_map(slot_range).collect();
+        Self { epoch, slots, migrations: given_away(view).collect() }
     }
 
     /// Whether these are the slots that the topology gives this shard, from the same epoch.
@@ -114,16 +97,6 @@ impl Own {
     }
 }
 
-fn migration(open: &str) -> Option<Migration> {
-    let (slot, to) = open.strip_suffix(']')?.split_once("->-")?;
-    Some(Migration { slot: slot.parse().ok()?, to: to.to_owned() })
-}
-
-fn range(word: &str) -> Option<RangeInclusive<u16>> {
-    let (first, last) = word.split_once('-').unwrap_or((word, word));
-    Some(first.parse().ok()?..=last.parse().ok()?)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,7 +105,7 @@ mod tests {
     fn a_node_speaks_of_itself() {
         let view = "0a 127.0.0.1:1@2 master - 0 1 2 connected 0-99 [5->-ff]\n\
                     0b 127.0.0.1:3@4 myself,master - 0 1 2 connected 100-199 300 [150->-0a] [160-<-0a] [170->-0c]\n";
-        let migration = |slot, to: &str| Migration { slot, to: to.to_owned() };
+        let migration = |slot, to: &str| (slot, to.to_owned());
         assert_eq!(
             Own::read(view),
             Own {
