@@ -15,7 +15,6 @@ mod applications;
 mod browser;
 mod guide;
 #[path = "../e2e/harness/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "another test binary uses the rest")]
 mod harness;
 mod libraries;
 mod packages;

@@ -2,7 +2,7 @@
 #![allow(
     dead_code,
     unused_imports,
-    reason = "the fault harness shares it, and needs other parts of it"
+    reason = "the fault harness and the tests with clients share it, and need other parts of it"
 )]
 
 mod authority;
