@@ -47,7 +47,7 @@ pub use lines::{Agreement, Deaf, Lines, Listener};
 pub use pool::{Hint, Pool, PoolParts, Reason};
 pub use replicas::{Leeway, Standing, Standings};
 pub use stream::Stream;
-pub use subscription::{Hearer, Kind, Message, NotSubscribed, Subscriptions, Topic};
+pub use subscription::{Hearer, Kind, Message, NotSubscribed, Origin, Subscriptions, Topic};
 pub use tracking::{Tracking, Watcher};
 
 use crate::cluster::Slot;

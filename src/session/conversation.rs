@@ -16,7 +16,7 @@ use crate::resp::{ParseError, Protocol, write};
 use super::blocking::Ending;
 use super::client::Client;
 use super::places::About;
-use super::pubsub::{Destination, Subscribed};
+use super::pubsub::{Destination, Echoes, Subscribed};
 use super::rates::Pace;
 use super::reads::Reads;
 use super::replies::{End, Replies};
@@ -82,6 +82,8 @@ pub(super) struct Conversation {
     pub(super) subscribed: Rc<Subscribed>,
     /// Where the latest messages that it published went, as long as nothing else followed them.
     pub(super) publishing: Option<Destination>,
+    /// What it published that may still come round.
+    pub(super) echoes: Echoes,
     /// Which of its reads replicas may answer.
     pub(super) reads: Reads,
     /// Whether its client will cache the next reply.
@@ -121,6 +123,7 @@ impl Conversation {
             turn: None,
             monitoring: None,
             publishing: None,
+            echoes: Echoes::default(),
             reads: Reads::default(),
             announced: Announced::default(),
             collected: Vec::new(),

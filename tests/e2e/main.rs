@@ -27,6 +27,7 @@ mod differential;
 mod doctor;
 mod drain;
 mod drill;
+mod echoes;
 mod faults;
 mod fuzz;
 mod gather;

@@ -151,14 +151,14 @@ fn a_client_of_resp3_hears_itself_before_its_reply() {
 }
 
 /// A cluster to which nobody else subscribes, and a gateway of two workers before it.
-fn own_gateway() -> (Cluster, Gateway) {
+pub(crate) fn own_gateway() -> (Cluster, Gateway) {
     let cluster = Cluster::small();
     let gateway = Gateway::before(&cluster).workers(2).start();
     (cluster, gateway)
 }
 
 /// Subscribes and takes the confirmations, and the messages before them.
-fn subscribe(client: &mut Client, line: &str) {
+pub(crate) fn subscribe(client: &mut Client, line: &str) {
     client.send(&request_line(line));
     let mut left = line.split(' ').count() - 1;
     while left > 0 {
@@ -169,13 +169,13 @@ fn subscribe(client: &mut Client, line: &str) {
 }
 
 /// The channel's name and the message.
-fn message(reply: &Reply) -> (String, String) {
+pub(crate) fn message(reply: &Reply) -> (String, String) {
     let items = reply.items();
     assert!(items.len() >= 3 && items[0].text().ends_with("message"), "no message: {reply}");
     (items[items.len() - 2].text(), items[items.len() - 1].text())
 }
 
-fn metric(gateway: &Gateway, name: &str) -> f64 {
+pub(crate) fn metric(gateway: &Gateway, name: &str) -> f64 {
     gateway.metric(name)
 }
 
@@ -374,7 +374,7 @@ fn messages_never_fall_into_a_reply() {
 }
 
 /// The node that carries the gateway's subscription to this channel.
-fn home_of(cluster: &Cluster, channel: &str) -> usize {
+pub(crate) fn home_of(cluster: &Cluster, channel: &str) -> usize {
     let carries = |place: &usize| {
         let mut node = cluster.node(*place).client();
         node.call(&format!("PUBSUB NUMSUB {channel}")).items()[1].integer() > 0

@@ -24,7 +24,7 @@ use super::super::pool::{Hint, Pool, Reason};
 use super::super::redirect::{Refusal, refusal};
 use super::feed::{Carrier, Feed};
 use super::topics::{FeedId, Missed, Order, Site, Standing, Topics};
-use super::{Hearer, Kind, Message, Topic, is_event};
+use super::{Hearer, Kind, Message, NotSubscribed, Origin, Topic, is_event};
 
 /// How often topics that do not come, and silent connections, are looked after.
 const TICK: Duration = Duration::from_millis(100);
@@ -38,17 +38,6 @@ const QUIET: u64 = 2;
 const LOST: u64 = 6;
 /// The longest that leaving a topic is waited for.
 const FAREWELL: Duration = Duration::from_secs(1);
-
-/// Why there is no subscription. `Display` is the line that the client gets.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum NotSubscribed {
-    /// The node's own words.
-    #[error("{0}")]
-    Refused(String),
-    /// No node takes it, for longer than a request may wait.
-    #[error("CLUSTERDOWN no node takes the subscription")]
-    Unserved,
-}
 
 struct State {
     topics: Topics,
@@ -141,23 +130,36 @@ impl Subscriptions {
         let _ = timeout(FAREWELL, all).await;
     }
 
-    /// Waits until what this node has sent so far was heard: the owner of the slot, or the home node.
-    pub async fn caught_up(&self, slot: Option<Slot>) {
-        let node = match slot {
-            Some(slot) => self.pool.routes.borrow().owner(slot).cloned(),
-            None => self.pool.home(),
-        };
-        let heard = node.and_then(|node| {
-            let state = self.state.borrow();
-            let feed = state.feeds.get(*state.addresses.get(&node.address)?)?;
-            let (sender, heard) = oneshot::channel();
-            feed.ping(Some(sender), self.pool.clock().now());
-            Some(heard)
-        });
-        if let Some(heard) = heard {
+    /// Waits until everything was heard that comes from there and was sent so far.
+    pub async fn caught_up(&self, origins: impl Iterator<Item = Origin>) {
+        for pong in self.ping(origins) {
             // A connection that is gone has nothing more to say.
-            let _ = heard.await;
+            let _ = pong.await;
         }
+    }
+
+    fn ping(&self, origins: impl Iterator<Item = Origin>) -> Vec<oneshot::Receiver<()>> {
+        let (state, routes) = (self.state.borrow(), self.pool.routes.borrow());
+        let mut feeds: Vec<FeedId> = Vec::new();
+        for origin in origins {
+            let node = match origin {
+                Origin::Home => self.pool.home(),
+                Origin::Owner(slot) => routes.owner(slot).cloned(),
+                Origin::Everywhere => {
+                    feeds.extend(state.addresses.values());
+                    continue;
+                }
+            };
+            feeds.extend(node.and_then(|node| state.addresses.get(&node.address)));
+        }
+        feeds.sort_unstable();
+        feeds.dedup();
+        let ask = |feed: &Rc<Feed>| {
+            let (sender, pong) = oneshot::channel();
+            feed.ping(Some(sender), self.pool.clock().now());
+            pong
+        };
+        feeds.into_iter().filter_map(|feed| state.feeds.get(feed)).map(ask).collect()
     }
 
     async fn attend(self: Rc<Self>) {

@@ -12,7 +12,20 @@ mod topics;
 
 use std::sync::Arc;
 
-pub use hub::{NotSubscribed, Subscriptions};
+use crate::cluster::Slot;
+
+pub use hub::Subscriptions;
+
+/// Why there is no subscription. `Display` is the line that the client gets.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotSubscribed {
+    /// The node's own words.
+    #[error("{0}")]
+    Refused(String),
+    /// No node takes it, for longer than a request may wait.
+    #[error("CLUSTERDOWN no node takes the subscription")]
+    Unserved,
+}
 
 /// How a topic is subscribed to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +70,27 @@ pub struct Topic {
     pub name: Arc<[u8]>,
 }
 
+/// Which nodes' messages a topic gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The home node's.
+    Home,
+    /// Those of the slot's owner.
+    Owner(Slot),
+    /// Those of every node.
+    Everywhere,
+}
+
 impl Topic {
+    /// Where its messages come from.
+    pub fn origin(&self) -> Origin {
+        match self.kind {
+            Kind::Shard => Origin::Owner(Slot::of(&self.name)),
+            _ if self.hears_events() => Origin::Everywhere,
+            _ => Origin::Home,
+        }
+    }
+
     /// Whether it gets keyspace events, and so comes from every primary. Of a pattern only the part before its
     /// first special character is looked at, which may say yes for nothing, but never no.
     pub fn hears_events(&self) -> bool {

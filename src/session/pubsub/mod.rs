@@ -4,6 +4,7 @@
 //! whatever is published from then on is heard, and counted.
 
 mod census;
+mod echoes;
 mod publish;
 mod rooms;
 mod subscribed;
@@ -25,6 +26,7 @@ use super::worker::Worker;
 use rooms::Seat;
 
 pub(super) use census::{Desk, desks};
+pub(super) use echoes::{Echoes, is_mark};
 pub(super) use publish::{Destination, Publication};
 pub(super) use rooms::Rooms;
 pub(super) use subscribed::{Subscribed, Tally};
@@ -130,7 +132,7 @@ impl Subscriber {
 }
 
 fn subscribe(
-    conversation: &Conversation,
+    conversation: &mut Conversation,
     spec: &CommandSpec,
     request: &Request<'_>,
     kind: Kind,
@@ -150,8 +152,9 @@ fn subscribe(
         return conversation.fail(family(spec), "ERR max number of subscriptions reached");
     }
     let subscriber = Subscriber::of(conversation);
+    let echoes = conversation.echoes.before(kind);
     conversation.answer_later(family(spec), async move {
-        match subscriber.join(kind, &names).await {
+        match subscriber.join(kind, &names, echoes).await {
             Ok(frames) => subscriber.confirmed(frames),
             Err(text) => {
                 let mut line = Vec::new();
@@ -165,13 +168,19 @@ fn subscribe(
 
 impl Subscriber {
     /// Subscribes to all of these or, when it fails, to none.
-    async fn join(&self, kind: Kind, names: &[Arc<[u8]>]) -> Result<Vec<u8>, String> {
+    async fn join(
+        &self,
+        kind: Kind,
+        names: &[Arc<[u8]>],
+        echoes: Echoes,
+    ) -> Result<Vec<u8>, String> {
         let rooms = &self.worker.rooms;
         let mut met = HashSet::new();
         let new = names.iter().filter(|name| !self.subscribed.has(kind, name) && met.insert(*name));
         let mut seats: Vec<Seat> = new.map(|name| rooms.keep_seat(kind, name)).collect();
-        seats.iter_mut().for_each(|seat| seat.wait(&self.client));
         let topics: Vec<Topic> = seats.iter().map(|seat| seat.topic().clone()).collect();
+        echoes.passed(&self.worker, &topics).await;
+        seats.iter_mut().for_each(|seat| seat.wait(&self.client));
         rooms.upstream.established(&topics).await.map_err(|error| error.to_string())?;
         seats.iter_mut().for_each(Seat::count);
         rooms.census.told().await;

@@ -108,6 +108,7 @@ pub(super) fn serve(
     }
     publication.is_sent(rooms, true);
     conversation.publishing = destination;
+    conversation.echoes.published();
     conversation.client.is_special.set(true);
     let sent = Rc::new(publication);
     let rewrite = {

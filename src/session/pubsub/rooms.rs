@@ -17,6 +17,7 @@ use crate::resp::Protocol;
 
 use super::super::client::Client;
 use super::census::{Audience, Census};
+use super::echoes::is_mark;
 
 /// Bytes of early messages that a subscription keeps.
 const EARLY_BYTES: usize = 1 << 20;
@@ -118,6 +119,9 @@ impl Drop for Room {
 
 impl Hearer for Room {
     fn hear(&self, message: &Message<'_>) -> usize {
+        if self.topic.kind == Kind::Pattern && is_mark(message.channel) {
+            return 0;
+        }
         let seats = self.seats.borrow();
         for (_, listener) in &*seats {
             listener.hear(message);

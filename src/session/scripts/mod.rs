@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 use crate::backend::{Asker, Caching, Lines, Manner, Pool, Terms, Ticket};
 use crate::cluster::Slot;
-use crate::command::CommandSpec;
+use crate::command::{CommandSpec, Retry};
 use crate::resp::{Request, write};
 
 use super::conversation::Conversation;
@@ -163,7 +163,10 @@ fn write_load(body: &Bytes, out: &mut Vec<u8>) {
 impl Conversation {
     /// A request of this row is about to be sent to the owner of the slot: if it brings a script, the script is
     /// remembered; if it names one, the node gets it first.
-    pub(super) fn mind_script(&self, spec: &CommandSpec, request: &Request<'_>, slot: Slot) {
+    pub(super) fn mind_script(&mut self, spec: &CommandSpec, request: &Request<'_>, slot: Slot) {
+        if spec.retry_for(request) != Retry::Read {
+            self.echoes.may_publish(Some(slot));
+        }
         let Some(script) = request.arg(1) else { return };
         let Worker { scripts, pool, metrics, .. } = &*self.worker;
         if spec.name.starts_with("EVALSHA") {

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::acl::glob::{self, Case};
-use crate::backend::{Kind, Terms, Topic};
+use crate::backend::{Kind, Origin, Terms, Topic};
 use crate::resp::{Value, integer as as_integer, write};
 
-use super::super::pubsub::{Destination, Publication, Rooms};
+use super::super::pubsub::{Destination, Publication, Rooms, is_mark};
 use super::{Call, Outcome, Step, Steps, Stop, is_error};
 
 /// Performs a command of the class `PubSub` that takes several steps.
@@ -35,11 +35,11 @@ async fn publish(steps: &Steps, call: &Call) -> Outcome {
     publication.write(&call.request(), &mut request);
     let terms = publication.terms(Terms::new(None, steps.manner));
     let reply = steps.one(Step { terms, node: None, request }).await?;
-    let slot = match publication.destination() {
-        Destination::Home => None,
-        Destination::Slot(slot) => Some(slot),
+    let origin = match publication.destination() {
+        Destination::Home => Origin::Home,
+        Destination::Slot(slot) => Origin::Owner(slot),
     };
-    rooms.upstream.caught_up(slot).await;
+    rooms.upstream.caught_up(std::iter::once(origin)).await;
     let mut out = Vec::new();
     publication.correct(&reply, &mut out);
     Ok(out)
@@ -67,7 +67,8 @@ async fn names(steps: &Steps, call: &Call, kind: Kind) -> Outcome {
     for reply in &replies {
         let list = Value::parse(reply)?;
         let names = list.as_array().unwrap_or_default().iter().filter_map(Value::bytes);
-        found.extend(names.filter(|name| !carried.contains(*name)).map(Arc::from));
+        let shown = names.filter(|name| !carried.contains(*name) && !is_mark(name));
+        found.extend(shown.map(Arc::from));
     }
     let mut out = Vec::new();
     write::array(&mut out, found.len());

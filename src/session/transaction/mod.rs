@@ -281,6 +281,9 @@ fn send(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
         return Flow::Next;
     };
     let mut terms = block.terms(conversation.manner());
+    if block.may_publish() {
+        conversation.echoes.may_publish(terms.slot);
+    }
     terms.own = terms.slot.and_then(|_| conversation.own());
     // As for any request with several keys: a node may ask to send it again, when what followed it has run.
     let delicate = terms.slot.filter(|_| block.has_several_keys());
@@ -304,6 +307,7 @@ fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
         worker.metrics.transaction_spread();
         exec::warn_of_spread(conversation, queue.slots());
     }
+    queue.publishing().for_each(|block| conversation.echoes.may_publish(block.slot()));
     let watching = conversation.transaction.watching.take();
     let watches = watching.map(|watching| watching.take()).unwrap_or_default();
     let (here, commands) = (queue.take_here(), queue.commands());

@@ -138,6 +138,11 @@ impl Block {
         }
     }
 
+    /// Whether messages may come of it.
+    pub(super) fn may_publish(&self) -> bool {
+        self.publishes || self.script
+    }
+
     /// Puts a command of the gateway's own before the client's; its reply is none of the client's.
     pub(super) fn precede(&mut self, request: &[u8]) {
         self.lead.extend_from_slice(request);
@@ -304,6 +309,11 @@ impl Queue {
 
     fn is_plain(&self) -> bool {
         self.here.is_empty() && self.messages.is_empty()
+    }
+
+    /// Blocks of which messages may come.
+    pub(super) fn publishing(&self) -> impl Iterator<Item = &Block> {
+        self.blocks.iter().filter(|block| block.may_publish())
     }
 
     /// The same, taken out.
