@@ -52,6 +52,7 @@ mod presentation;
 mod protocol;
 mod proxied;
 mod pubsub;
+mod pubsub_crowd;
 mod readme;
 mod redirect;
 mod reload;
