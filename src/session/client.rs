@@ -41,8 +41,10 @@ pub struct Client {
     pub(super) name: RefCell<String>,
     pub(super) library: RefCell<String>,
     pub(super) library_version: RefCell<String>,
-    /// Name of the row of its latest request; empty before the first one.
+    /// Name of the row of its latest request; empty before the first one, or when the row was learned.
     command: Cell<&'static str>,
+    /// The name of the row then.
+    learned: RefCell<String>,
     pub(super) replies: Rc<Replies>,
     /// How many channels and patterns it listens to.
     pub(super) subscriptions: Cell<Tally>,
@@ -130,6 +132,7 @@ impl Client {
             library: RefCell::default(),
             library_version: RefCell::default(),
             command: Cell::default(),
+            learned: RefCell::default(),
             replies,
             subscriptions: Cell::default(),
             subscribed: RefCell::default(),
@@ -145,9 +148,13 @@ impl Client {
 
     /// Its latest request is one of this row.
     pub(super) fn ran(&self, spec: &CommandSpec) {
-        // A row learned from the cluster has no name that outlives it, and is not worth a copy per request.
-        if let Cow::Borrowed(name) = spec.name {
-            self.command.set(name);
+        match &spec.name {
+            Cow::Borrowed(name) => self.command.set(name),
+            // It does not outlive its row.
+            Cow::Owned(name) => {
+                self.command.set("");
+                self.learned.borrow_mut().clone_from(name);
+            }
         }
     }
 
@@ -166,9 +173,11 @@ impl Client {
     }
 
     /// The name of its latest request; empty when that was none.
-    #[cfg(feature = "traces")]
-    pub(super) fn command(&self) -> &'static str {
-        self.command.get()
+    pub(super) fn command(&self) -> String {
+        match self.command.get() {
+            "" => self.learned.borrow().clone(),
+            name => name.to_owned(),
+        }
     }
 
     /// Whether its latest request was one of the CLIENT family.
@@ -179,6 +188,7 @@ impl Client {
     /// Its latest request was none.
     pub(super) fn ran_nothing(&self) {
         self.command.set("");
+        self.learned.borrow_mut().clear();
     }
 
     /// What others see of it; `None` when it is on its way out.
@@ -197,7 +207,7 @@ impl Client {
             name: self.name.borrow().clone(),
             library: self.library.borrow().clone(),
             library_version: self.library_version.borrow().clone(),
-            command: self.command.get(),
+            command: self.command(),
             subscriptions: self.subscriptions.get(),
             user: String::from_utf8_lossy(self.user.borrow().name()).into_owned(),
             waiting: (requests, bytes),
@@ -224,7 +234,7 @@ pub(super) struct Portrait {
     pub(super) name: String,
     pub(super) library: String,
     pub(super) library_version: String,
-    pub(super) command: &'static str,
+    pub(super) command: String,
     pub(super) subscriptions: Tally,
     pub(super) user: String,
     /// Replies and bytes that wait to leave.
@@ -273,7 +283,7 @@ impl fmt::Display for Portrait {
         f.write_str(" qbuf=0 qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0")?;
         let (replies, bytes) = self.waiting;
         write!(f, " oll={replies} omem={bytes} tot-mem={bytes} events=r")?;
-        let command = match self.command {
+        let command = match &*self.command {
             "" => "NULL".to_owned(),
             name => name.to_ascii_lowercase().replace(' ', "|"),
         };
@@ -306,7 +316,7 @@ pub(super) mod tests {
             name: String::new(),
             library: String::new(),
             library_version: String::new(),
-            command: "",
+            command: String::new(),
             subscriptions: Tally::default(),
             user: "default".to_owned(),
             waiting: (0, 0),
@@ -333,7 +343,7 @@ pub(super) mod tests {
             name: "worker-1".to_owned(),
             library: "redis-py".to_owned(),
             library_version: "8.0.0".to_owned(),
-            command: "CLIENT LIST",
+            command: "CLIENT LIST".to_owned(),
             subscriptions: Tally { channels: 1, patterns: 2, shards: 3 },
             waiting: (3, 90),
             blocked: true,

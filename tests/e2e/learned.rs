@@ -58,6 +58,9 @@ fn keyed_ones_go_where_their_keys_are() {
         "ERR command 'mod.reset' is not allowed through the gateway"
     );
     assert!(client.call("MOD.NONE").text().starts_with("ERR unknown command 'MOD.NONE'"));
+    let look = format!("CLIENT LIST ID {}", client.call("CLIENT ID").text());
+    client.call("mod.get a");
+    assert!(gateway.client().call(&look).text().contains(" cmd=mod.get "), "as any other");
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Root {
             traces: traces.clone(),
             trace: fastrand::u128(1..),
             id: fastrand::u64(1..),
-            name: client.command().to_owned(),
+            name: client.command(),
             began,
             origin: wall_clock().saturating_sub(nanos(now)),
             client: who.client,
