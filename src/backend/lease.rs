@@ -11,6 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use socket2::SockRef;
+use tokio::io::Interest;
 use tokio::time::sleep;
 use tokio_util::codec::FramedRead;
 
@@ -147,10 +148,12 @@ impl Lease {
         LeaseError::Lost(format!("{}: {cause}", self.node.address))
     }
 
-    /// Whether the node has said something, or closed the connection, while nobody used it.
+    /// Whether the node has said something, or closed the connection, while nobody used it. The system is asked only
+    /// if it has told of something.
     pub fn is_stale(&self) -> bool {
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = SockRef::from(self.talk.get_ref().socket()).peek(&mut byte);
+        let socket = self.talk.get_ref().socket();
+        let peek = || SockRef::from(socket).peek(&mut [MaybeUninit::uninit()]);
+        let peeked = socket.try_io(Interest::READABLE, peek);
         let silent = matches!(peeked, Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
         !silent || !self.talk.read_buffer().is_empty()
     }
