@@ -69,6 +69,9 @@
 //! * **A shared connection carries no state**: no SELECT, WATCH or subscription ever goes down a pipeline, and
 //!   ASKING is written together with the request it covers. Subscriptions have connections of their own
 //!   (`backend::subscription`), one for each worker and node.
+//! * **A connection is one user's of the nodes.** Requests of a client whose user is sent as another than the gateway's
+//!   own go down connections that were logged in so, and no others (`backend::login`). A client that becomes another
+//!   pauses until it has all its replies.
 //! * **A message counts from one node at a time**, so none is heard twice; a topic that moves is there before it
 //!   is left (`backend::subscription::topics`).
 //! * **A client that caches never keeps an old value.** Word of a change leaves behind every reply that may have

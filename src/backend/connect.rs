@@ -4,6 +4,7 @@ mod open;
 mod shown;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,6 +18,7 @@ use crate::resp::{Protocol, ReplyError, Value, write};
 use crate::tls::{Connector, TlsError};
 
 use super::framing::Replies;
+use super::login::{Login, Logins};
 use super::stream::Stream;
 use open::open;
 
@@ -34,6 +36,8 @@ pub struct Credentials {
     pub previous: Secret,
     /// How nodes are believed; `None`: they speak plain.
     pub tls: Option<Connector>,
+    /// As whom it logs in for some of its users.
+    logins: Arc<Logins>,
 }
 
 /// What a connection must be before it is used.
@@ -119,6 +123,12 @@ impl ConnectError {
     pub(super) fn lacks_database(&self) -> bool {
         self.step == Step::Select && matches!(self.cause, Cause::Refused(_))
     }
+
+    /// Whether the node is well, and only does not let this user in, or not do what a connection begins with.
+    pub(super) fn bars_user(&self) -> bool {
+        const WORDS: [&str; 3] = ["WRONGPASS", "NOPERM", "NOAUTH"];
+        matches!(&self.cause, Cause::Refused(text) if WORDS.iter().any(|it| text.starts_with(it)))
+    }
 }
 
 impl Credentials {
@@ -132,15 +142,40 @@ impl Credentials {
             password: settings.password.clone(),
             previous: Secret::default(),
             tls: Connector::load(settings)?,
+            logins: Arc::new(Logins::of(&settings.logins)),
         })
     }
 
-    /// These in the place of `before`, whose password nodes may still want.
+    /// These in the place of `before`, whose passwords nodes may still want.
     #[must_use]
     pub fn succeeding(mut self, before: &Self) -> Self {
         let is_same = self.password == before.password;
         self.previous = if is_same { &before.previous } else { &before.password }.clone();
+        self.logins = Arc::new(self.logins.succeeding(&before.logins));
         self
+    }
+
+    /// As whom the requests of this user of the gateway are sent.
+    pub fn login_of(&self, user: &[u8]) -> Login {
+        self.logins.login_of(user)
+    }
+
+    /// The users of the gateway that are sent as other ones than all the rest.
+    pub fn named(&self) -> impl Iterator<Item = &[u8]> {
+        self.logins.names()
+    }
+
+    /// Those for a connection that is logged in so.
+    pub(super) fn of(&self, login: Login) -> Self {
+        let Some((username, password, previous)) = self.logins.secrets(login) else {
+            return self.clone();
+        };
+        Self {
+            username: username.to_owned(),
+            password: password.clone(),
+            previous: previous.clone(),
+            ..self.clone()
+        }
     }
 
     /// The same with the password before it, if there was one.

@@ -54,6 +54,9 @@ pub enum LeaseError {
     /// The connection is gone.
     #[error("{UNCERTAIN}")]
     Lost(String),
+    /// The node does not let the user in.
+    #[error("ERR {0}")]
+    Barred(String),
 }
 
 /// What to do about a node that turned a request away. Nothing of it ran.
@@ -288,6 +291,9 @@ impl Pool {
             }
         }
         let now = self.clock().now();
+        if let Some(why) = node.barred.why(manner.login, now) {
+            return Err(LeaseError::Barred(why.to_string()));
+        }
         if let Some(why) = node.down(now) {
             return Ok(Err(why.to_string()));
         }
@@ -295,6 +301,7 @@ impl Pool {
         let handshake = self.handshake(manner);
         match dial(&node.address, &handshake).await {
             Ok(stream) => {
+                node.barred.lift(manner.login);
                 // A longer one would be more than its client may leave unread.
                 let unread = self.settings().limits.output_hard;
                 let most = unread.saturating_add(TAKEN_AT_ONCE).min(REPLY_BYTES);
@@ -302,6 +309,9 @@ impl Pool {
                 Ok(Ok(Lease { node: node.clone(), manner, talk, number: None, _share: share }))
             }
             Err(error) => {
+                if let Some(why) = self.bars(node, manner, &error) {
+                    return Err(LeaseError::Barred(why.to_string()));
+                }
                 (self.parts.hint)(Hint { reason: Reason::Lost, node: &node.address });
                 Ok(Err(error.to_string()))
             }
@@ -310,17 +320,20 @@ impl Pool {
 }
 
 impl Lease {
-    /// The protocol that it speaks, and the database that it has selected.
+    /// The protocol that it speaks, the database that it has selected, and as whom it is logged in.
     pub fn manner(&self) -> Manner {
         self.manner
     }
 
-    /// Makes it carry this from now on; what it watches stays watched.
+    /// Makes it carry this from now on; what it watches stays watched. It cannot become another user's.
     ///
     /// # Errors
     /// The node does not agree, or the connection is gone. It is of no use then.
     pub async fn agree(&mut self, manner: Manner) -> Result<(), LeaseError> {
         let (before, mut request, mut count) = (self.manner, Vec::new(), 0);
+        if before.login != manner.login {
+            return Err(LeaseError::Lost(format!("{}: of another user", self.node.address)));
+        }
         if before.protocol != manner.protocol {
             let version = match manner.protocol {
                 Protocol::Resp2 => "2",

@@ -5,6 +5,7 @@
 //! in here: an asker sees a reply, or an error that says what is known of the outcome.
 
 mod attention;
+mod barred;
 mod budget;
 mod clock;
 pub mod connect;
@@ -16,6 +17,7 @@ mod home;
 mod lead;
 mod lease;
 mod lines;
+mod login;
 mod node;
 mod outbox;
 mod pending;
@@ -44,6 +46,7 @@ pub use clock::{Clock, Micros, micros};
 pub use home::Home;
 pub use lease::{Detour, Lease, LeaseError};
 pub use lines::{Agreement, Deaf, Lines, Listener};
+pub use login::Login;
 pub use pool::{Hint, Pool, PoolParts, Reason};
 pub use replicas::{Leeway, Standing, Standings};
 pub use stream::Stream;
@@ -71,7 +74,7 @@ pub type Scratch = Rc<RefCell<Box<[u8]>>>;
 pub struct Terms {
     /// The slot whose owner gets it; `None`: any primary will do.
     pub slot: Option<Slot>,
-    /// The protocol and the database of the client, and so of the pipeline.
+    /// The protocol, the database and the login of the client, and so of the pipeline.
     pub manner: Manner,
     /// Whether it may be sent again when its first run may have happened.
     pub repeatable: bool,
@@ -104,23 +107,25 @@ pub enum Caching {
 }
 
 /// What a connection carries: requests mean the same on all that are alike in this, and only on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Manner {
     /// The protocol of the clients.
     pub protocol: Protocol,
     /// The database that they have selected.
     pub database: u16,
+    /// As whom the nodes know them.
+    pub login: Login,
     /// Reads that a replica may answer, and nothing else.
     is_readonly: bool,
 }
 
 impl Manner {
-    /// What clients of this protocol send that have selected this database.
+    /// What clients of this protocol send that have selected this database, as the gateway's own user.
     pub fn new(protocol: Protocol, database: u16) -> Self {
-        Self { protocol, database, is_readonly: false }
+        Self { protocol, database, login: Login::OWN, is_readonly: false }
     }
 
-    /// What is about no database, and whose reply the gateway reads itself.
+    /// What the gateway asks of its own accord, about no database, and whose reply it reads itself.
     pub fn own() -> Self {
         Self::new(Protocol::Resp2, 0)
     }
@@ -129,6 +134,29 @@ impl Manner {
     #[must_use]
     pub fn read_here(self) -> Self {
         Self { protocol: Protocol::Resp2, ..self }
+    }
+
+    /// The same in this protocol.
+    #[must_use]
+    pub fn in_protocol(self, protocol: Protocol) -> Self {
+        Self { protocol, ..self }
+    }
+
+    /// The same about this database.
+    #[must_use]
+    pub fn in_database(self, database: u16) -> Self {
+        Self { database, ..self }
+    }
+
+    /// The same as this user of the nodes.
+    #[must_use]
+    pub fn sent_as(self, login: Login) -> Self {
+        Self { login, ..self }
+    }
+
+    /// Whether connections for it are among those that most clients share.
+    fn is_usual(self) -> bool {
+        (self.database == 0) & (self.login == Login::OWN)
     }
 }
 
@@ -293,6 +321,9 @@ enum Cause {
     /// The session cannot have a connection of its own to the node.
     #[error(transparent)]
     Deaf(Deaf),
+    /// The node does not let the user in as whom it is to be sent.
+    #[error("ERR {0}")]
+    Barred(Rc<str>),
 }
 
 impl Cause {
@@ -302,7 +333,7 @@ impl Cause {
         match self {
             Self::Refused(reply) => !OF_ONE.iter().any(|word| reply.starts_with(word)),
             Self::NotServed | Self::Lost(_) => true,
-            Self::Deaf(_) => false,
+            Self::Deaf(_) | Self::Barred(_) => false,
         }
     }
 }

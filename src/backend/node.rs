@@ -1,31 +1,37 @@
 //! One node as this worker sees it: its pipelines, and when it may be dialled again.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+
+use foldhash::fast::FixedState;
 
 use crate::metrics::{Circuit, NodeMetrics};
 use crate::resp::Protocol;
 
 use super::Manner;
+use super::barred::Barred;
 use super::clock::Micros;
 use super::lease::Lease;
 use super::pipeline::Pipeline;
 use super::replicas::Known;
 
 /// A node's address and this worker's connections to it: one per protocol, as many for reads alone, the same for each
-/// database that is in use, and those of single sessions.
+/// other database and each other login that is in use, and those of single sessions.
 pub(super) struct Node {
     pub(super) address: Rc<str>,
     pub(super) metrics: Arc<NodeMetrics>,
     pipelines: [RefCell<Option<Rc<Pipeline>>>; 4],
-    /// The same for databases other than 0.
-    elsewhere: RefCell<Vec<Rc<Pipeline>>>,
+    /// The same for databases other than 0, and for users that are sent as others than the gateway's own.
+    elsewhere: RefCell<HashMap<Manner, Rc<Pipeline>, FixedState>>,
     /// Connections that single sessions have for themselves.
     own: RefCell<Vec<Rc<Pipeline>>>,
     /// Dialling failed: not before this time again, and why.
     down: RefCell<Option<Down>>,
     failures: Cell<u32>,
+    /// Whom it does not let in.
+    pub(super) barred: Barred,
     /// Shared connections that stand. As long as there is one, a failure to dial is no more than that.
     open: Cell<u32>,
     /// It owes replies, and a probe was not answered either: it gets nothing new until it speaks.
@@ -53,6 +59,7 @@ impl Node {
             own: RefCell::default(),
             down: RefCell::new(None),
             failures: Cell::new(0),
+            barred: Barred::default(),
             open: Cell::new(0),
             silent: Cell::new(false),
             standing: Cell::default(),
@@ -61,9 +68,9 @@ impl Node {
         }
     }
 
-    /// Where the connection for this stands; `None`: among those for other databases.
+    /// Where the connection for this stands; `None`: among those for other databases and other logins.
     fn place(&self, manner: Manner) -> Option<&RefCell<Option<Rc<Pipeline>>>> {
-        if manner.database > 0 {
+        if !manner.is_usual() {
             return None;
         }
         let [resp2, resp3, readonly2, readonly3] = &self.pipelines;
@@ -78,23 +85,21 @@ impl Node {
     pub(super) fn pipeline(&self, manner: Manner) -> Option<Rc<Pipeline>> {
         match self.place(manner) {
             Some(place) => place.borrow().clone(),
-            None => {
-                let elsewhere = self.elsewhere.borrow();
-                elsewhere.iter().find(|pipeline| pipeline.manner() == manner).cloned()
-            }
+            None => self.elsewhere.borrow().get(&manner).cloned(),
         }
     }
 
     /// All connections, also those of single sessions.
     pub(super) fn pipelines(&self) -> impl Iterator<Item = Rc<Pipeline>> {
-        let others = [self.elsewhere.borrow().as_slice(), self.own.borrow().as_slice()].concat();
+        let mut others: Vec<Rc<Pipeline>> = self.elsewhere.borrow().values().cloned().collect();
+        others.extend(self.own.borrow().iter().cloned());
         self.pipelines.iter().filter_map(|place| place.borrow().clone()).chain(others)
     }
 
     pub(super) fn open(&self, pipeline: &Rc<Pipeline>) {
         match self.place(pipeline.manner()) {
             Some(place) => *place.borrow_mut() = Some(pipeline.clone()),
-            None => self.elsewhere.borrow_mut().push(pipeline.clone()),
+            None => drop(self.elsewhere.borrow_mut().insert(pipeline.manner(), pipeline.clone())),
         }
     }
 
@@ -105,12 +110,11 @@ impl Node {
 
     /// The pipeline ended; a later one is left alone.
     pub(super) fn close(&self, pipeline: &Rc<Pipeline>) {
-        let is_other = |open: &Rc<Pipeline>| !Rc::ptr_eq(open, pipeline);
         if pipeline.is_own() {
-            return self.own.borrow_mut().retain(is_other);
+            return self.own.borrow_mut().retain(|open| !Rc::ptr_eq(open, pipeline));
         }
         let Some(place) = self.place(pipeline.manner()) else {
-            return self.elsewhere.borrow_mut().retain(is_other);
+            return self.elsewhere.borrow_mut().retain(|_, open| !Rc::ptr_eq(open, pipeline));
         };
         let mut place = place.borrow_mut();
         if place.as_ref().is_some_and(|open| Rc::ptr_eq(open, pipeline)) {

@@ -18,7 +18,7 @@ use super::node::Node;
 use super::outbox::Outbox;
 use super::pending::{Answered, Coming, Orphan, Pending};
 use super::stream::Stream;
-use super::{Asker, Attention, Caching, Errand, LARGE, Manner, Question, Ticket};
+use super::{Asker, Attention, Caching, Errand, LARGE, Login, Manner, Question, Ticket};
 
 /// Why a connection ended: in words, for the log and the client.
 pub(super) type Ended = Rc<str>;
@@ -138,6 +138,17 @@ impl Pipeline {
     /// Whether one session has it for itself.
     pub(super) fn is_own(&self) -> bool {
         self.listener.is_some()
+    }
+
+    /// Whether it is shared, but only by those who are sent as another user than the gateway's own.
+    pub(super) fn is_for_few(&self) -> bool {
+        !self.is_own() && self.manner.login != Login::OWN
+    }
+
+    /// Whether it owes nothing, and has been silent for so long.
+    pub(super) fn has_rested(&self, now: Micros, time: Micros) -> bool {
+        let state = self.state.borrow();
+        state.pending.is_empty() && now.saturating_sub(state.heard) > time
     }
 
     /// Whether it is to be closed.

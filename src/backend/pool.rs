@@ -140,17 +140,13 @@ impl Pool {
         &self.parts.metrics
     }
 
-    pub(super) fn credentials(&self) -> Credentials {
-        self.parts.credentials.load().as_ref().clone()
-    }
-
     /// How a connection begins; what it needs besides is for whoever dials to say.
     pub(super) fn handshake(&self, manner: Manner) -> Handshake {
         let timeout = self.settings().backend.connect_timeout;
         Handshake {
             protocol: manner.protocol,
             database: manner.database,
-            credentials: self.credentials(),
+            credentials: self.parts.credentials.load().of(manner.login),
             readonly: manner.is_readonly,
             ping: true,
             timeout,
@@ -318,9 +314,12 @@ impl Pool {
         Ok(pipeline)
     }
 
-    /// A connection that is still to be dialled, unless the node is known to be down.
+    /// A connection that is still to be dialled, unless the node is known to be down, or not to let the user in.
     pub(super) fn new_pipeline(&self, node: &Rc<Node>, manner: Manner) -> Result<Pipeline, Cause> {
         let now = self.parts.clock.now();
+        if let Some(why) = node.barred.why(manner.login, now) {
+            return Err(Cause::Barred(why));
+        }
         if let Some(why) = node.down(now) {
             return Err(Cause::Lost(why));
         }

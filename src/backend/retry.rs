@@ -124,7 +124,8 @@ impl Pool {
         let now = self.parts.clock.now();
         errand.question.asker.disturbed();
         let until = errand.question.born.saturating_add(self.patience(&cause));
-        let hopeless = errand.question.terms.pinned || matches!(cause, Cause::Deaf(_));
+        let hopeless =
+            errand.question.terms.pinned || matches!(cause, Cause::Deaf(_) | Cause::Barred(_));
         if now >= until || hopeless {
             return self.give_up(errand, &cause);
         }
@@ -206,7 +207,7 @@ impl Pool {
                 write::error(&mut reply, "CLUSTERDOWN Hash slot not served");
             }
             (Cause::Refused(refusal), _) => reply.extend_from_slice(refusal),
-            (Cause::Deaf(why), _) => write::error(&mut reply, why.to_string()),
+            (Cause::Deaf(_) | Cause::Barred(_), _) => write::error(&mut reply, cause.to_string()),
             (Cause::NotServed, _) => write::error(&mut reply, "CLUSTERDOWN Hash slot not served"),
             (Cause::Lost(why), Some(slot)) => {
                 write::error(

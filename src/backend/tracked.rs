@@ -12,7 +12,6 @@ use tokio_util::codec::FramedRead;
 
 use crate::resp::{Protocol, Value, write};
 
-use super::Manner;
 use super::connect::{Cause, Handshake, dial, send};
 use super::driver::Driver;
 use super::framing::Replies;
@@ -29,7 +28,7 @@ type Talk = FramedRead<Stream, Replies>;
 pub(super) enum End {
     /// It could not be made, or broke.
     Lost(Ended),
-    /// The node does not keep track for the gateway.
+    /// The node does not keep track for the gateway, or does not let the user in.
     Refused(Ended),
 }
 
@@ -51,9 +50,10 @@ pub(super) async fn converse(
     let node = pipeline.node();
     let (mut talk, ear) = match connect(pool, pipeline).await {
         Ok(connected) => connected,
-        Err(why) => return End::Lost(why),
+        Err(end) => return end,
     };
     node.came_up();
+    node.barred.lift(pipeline.manner().login);
     node.metrics.set_up(true);
     let patience = pool.settings().backend.connect_timeout;
     let agreement = timeout(patience, begin(&mut talk, ear, options)).await;
@@ -82,20 +82,23 @@ pub(super) async fn converse(
 }
 
 /// The connection, and the one beside it that hears.
-async fn connect(pool: &Rc<Pool>, pipeline: &Pipeline) -> Result<(Talk, Option<Talk>), Ended> {
+async fn connect(pool: &Rc<Pool>, pipeline: &Pipeline) -> Result<(Talk, Option<Talk>), End> {
+    let (node, manner) = (pipeline.node(), pipeline.manner());
     let dial = async |manner| {
         let handshake = Handshake { ping: false, ..pool.handshake(manner) };
-        let node = pipeline.node();
         match dial(&node.address, &handshake).await {
             Ok(stream) => Ok(FramedRead::new(stream, Replies::new(MESSAGE_BYTES))),
-            Err(error) => Err(pool.unreachable(node, &error)),
+            Err(error) => Err(match pool.bars(node, manner, &error) {
+                Some(why) => End::Refused(why),
+                None => End::Lost(pool.unreachable(node, &error)),
+            }),
         }
     };
-    let ear = match pipeline.manner().protocol {
-        Protocol::Resp2 => Some(dial(Manner::new(Protocol::Resp3, 0)).await?),
+    let ear = match manner.protocol {
+        Protocol::Resp2 => Some(dial(manner.in_database(0).in_protocol(Protocol::Resp3)).await?),
         Protocol::Resp3 => None,
     };
-    Ok((dial(pipeline.manner()).await?, ear))
+    Ok((dial(manner).await?, ear))
 }
 
 /// `CLIENT TRACKING ON`

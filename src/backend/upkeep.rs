@@ -14,12 +14,14 @@ use super::node::Node;
 use super::pending::Orphan;
 use super::pipeline::Pipeline;
 use super::pool::{Hint, Pool, Reason};
-use super::{Cause, Question, UNCERTAIN};
+use super::{Cause, Login, Manner, Question, UNCERTAIN};
 
 /// How often deadlines and silent nodes are looked for.
 const TICK: Duration = Duration::from_millis(100);
 /// The same while requests are held.
 const HOLD_TICK: Duration = Duration::from_millis(5);
+/// A connection for the users of one login is kept for so long when they send nothing.
+const IDLE: Micros = 60_000_000;
 
 impl Pool {
     /// Looks after held requests, deadlines and silent nodes, for as long as the worker lives.
@@ -52,6 +54,7 @@ impl Pool {
             Ok(stream) => {
                 self.parts.clock.tick();
                 node.opened();
+                node.barred.lift(pipeline.manner().login);
                 node.metrics.set_up(true);
                 node.metrics.pipeline_opened();
                 self.parts.metrics.pipeline_opened();
@@ -63,10 +66,46 @@ impl Pool {
                 tracing::info!(node = %node.address, reason = %why, pending = pipeline.pending(), "connection ended");
                 Rc::from(format!("{}: {why}", node.address))
             }
-            Err(error) => self.unreachable(&node, &error),
+            Err(error) => match self.bars(&node, pipeline.manner(), &error) {
+                Some(why) => return self.turn_away(&pipeline, &why),
+                None => self.unreachable(&node, &error),
+            },
         };
         node.close(&pipeline);
         self.lost(&pipeline, &why);
+    }
+
+    /// Whether the node does not let this user in, for whom a connection could not be made, and serves all others.
+    /// Says so in words for the client.
+    pub(super) fn bars(
+        &self,
+        node: &Node,
+        manner: Manner,
+        error: &ConnectError,
+    ) -> Option<Rc<str>> {
+        if manner.login == Login::OWN || !error.bars_user() {
+            return None;
+        }
+        self.parts.metrics.login_refused();
+        let text = format!("the nodes refuse the login of this user (cluster.logins): {error}");
+        let (why, settings): (Rc<str>, _) = (text.into(), self.settings());
+        let pause = |failures| backoff(failures, &settings.backend);
+        if node.barred.add(manner.login, why.clone(), self.parts.clock.tick(), pause) {
+            tracing::warn!(node = %node.address, reason = %error, "node refuses the login of a user");
+        }
+        Some(why)
+    }
+
+    /// A node does not let the user in whose connection this was to be. A replica need not: its primary may.
+    fn turn_away(self: &Rc<Self>, pipeline: &Rc<Pipeline>, why: &Rc<str>) {
+        pipeline.node().close(pipeline);
+        for Orphan { errand, .. } in pipeline.orphans() {
+            if pipeline.manner().is_readonly {
+                self.ask_primary(errand);
+            } else {
+                self.give_up(errand, &Cause::Barred(why.clone()));
+            }
+        }
     }
 
     /// A node could not be dialled: notes that, and says why in words.
@@ -135,6 +174,10 @@ impl Pool {
                 // What a session has for itself may lead to a node that is still to be given its first slot.
                 None if !owns && !pipeline.is_own() => {
                     pipeline.cut("the node serves no slot any more".into());
+                }
+                None if pipeline.is_for_few() && pipeline.has_rested(now, IDLE) => {
+                    pipeline.cut("its users have been idle".into());
+                    node.close(&pipeline);
                 }
                 None => {}
                 Some((born, _)) if now.saturating_sub(born) > deadline => {

@@ -15,6 +15,7 @@ use super::Secret;
 use super::given::{Given, Wrong};
 
 pub(super) use rate::PerSecond;
+pub use rate::Rate;
 pub(super) use several::{List, Maybe, Pairs};
 
 /// What a row of `settings!` names beside its default.

@@ -12,7 +12,7 @@ use toml::de::{DeString, DeTable, DeValue};
 use super::check::CHECKS;
 use super::given::Given;
 use super::mistake::alternatives;
-use super::{Key, Mistake, Mistakes, Place, Secret, Settings, VARIABLE_PREFIX};
+use super::{Key, Logins, Mistake, Mistakes, Place, Secret, Settings, VARIABLE_PREFIX};
 
 /// Where settings come from. Kept by a gateway, so that a reload reads the same again. There is no
 /// `Debug`: variables and flags can hold passwords.
@@ -54,7 +54,7 @@ impl Sources {
                 None => loading.mistake(place, format!("there is no setting `{}`", flag.path)),
             }
         }
-        loading.read_password_files();
+        loading.read_secret_files();
         loading.check_together();
         if self.needs_nodes {
             loading.check_nodes();
@@ -219,31 +219,30 @@ impl Loading {
         }
     }
 
-    fn read_password_files(&mut self) {
-        type Fields = fn(&mut Settings) -> (&str, &mut Secret);
-        let pairs: [(&'static str, &'static str, Fields); 2] = [
-            ("cluster.password_file", "cluster.password", |settings| {
-                (&settings.cluster.password_file, &mut settings.cluster.password)
-            }),
-            ("auth.password_file", "auth.password", |settings| {
-                (&settings.auth.password_file, &mut settings.auth.password)
-            }),
+    fn read_secret_files(&mut self) {
+        let Settings { cluster, auth, .. } = &mut self.settings;
+        let taken = [
+            (
+                "cluster.password_file",
+                "cluster.password",
+                take_file(&cluster.password_file, &mut cluster.password, Secret::read),
+            ),
+            (
+                "cluster.logins_file",
+                "cluster.logins",
+                take_file(&cluster.logins_file, &mut cluster.logins, Logins::read),
+            ),
+            (
+                "auth.password_file",
+                "auth.password",
+                take_file(&auth.password_file, &mut auth.password, Secret::read),
+            ),
         ];
-        for (file_key, key, fields) in pairs {
-            let (file, password) = fields(&mut self.settings);
-            if file.is_empty() {
-                continue;
-            }
-            let text = if password.is_empty() {
-                match Secret::read(Path::new(file)) {
-                    Ok(read) => {
-                        *password = read;
-                        continue;
-                    }
-                    Err(reason) => format!("`{file_key}` {reason}"),
-                }
-            } else {
-                format!("`{key}` and `{file_key}` are both set; keep one of them")
+        for (file_key, key, taken) in taken {
+            let text = match taken {
+                Ok(()) => continue,
+                Err(Some(reason)) => format!("`{file_key}` {reason}"),
+                Err(None) => format!("`{key}` and `{file_key}` are both set; keep one of them"),
             };
             self.failed.insert(key);
             let place = self.place_of(&[file_key]);
@@ -277,6 +276,22 @@ impl Loading {
     fn place_of(&self, keys: &[&str]) -> Place {
         keys.iter().find_map(|key| self.places.get(key).cloned()).unwrap_or(Place::Nowhere)
     }
+}
+
+/// Reads the file, if one is named, into a value that is not set otherwise. An error without a reason: it is.
+fn take_file<T: Default + PartialEq>(
+    file: &str,
+    value: &mut T,
+    read: fn(&Path) -> Result<T, String>,
+) -> Result<(), Option<String>> {
+    if file.is_empty() {
+        return Ok(());
+    }
+    if *value != T::default() {
+        return Err(None);
+    }
+    *value = read(Path::new(file)).map_err(Some)?;
+    Ok(())
 }
 
 type Name<'a> = Spanned<DeString<'a>>;

@@ -9,6 +9,7 @@ mod given;
 mod kind;
 mod live;
 mod load;
+mod logins;
 mod mistake;
 mod reload;
 mod secret;
@@ -21,8 +22,10 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 pub use declare::Key;
+pub use kind::Rate;
 pub use live::Live;
 pub use load::{Flag, Sources};
+pub use logins::{Logins, NodeUser};
 pub use mistake::{Mistake, Mistakes, Place};
 pub use reload::Reload;
 pub use secret::Secret;
@@ -36,6 +39,7 @@ use kind::{
     Address, Bytes, Count, Filter, Hidden, HostPort, Kind, List, Maybe, Mode, Network, OneOf,
     Pairs, PerSecond, Share, Text, Time, Truth,
 };
+use logins::Lines;
 
 /// What the name of every environment variable starts with.
 const VARIABLE_PREFIX: &str = "SLOTWAY_";
@@ -123,6 +127,11 @@ settings! {
         /// File that holds the password, read at start, on reload and when it changes. Connections that stand are
         /// kept; new ones are made with the new password, and with the one before it at nodes that refuse it.
         password_file: String = String::new(), Text;
+        /// As whom the requests of single users are sent: a line for each, with its name, a user of the nodes and
+        /// that one's password. `*` is for all users that are not named; without it they are sent as `username`.
+        logins: Logins = Logins::default(), Lines;
+        /// File that holds these lines, read as `password_file` is.
+        logins_file: String = String::new(), Text;
         /// Whether the nodes are spoken to through TLS.
         tls: bool = false, Truth;
         /// File with the certificates of the authorities that nodes are believed by; empty means those of
@@ -374,15 +383,6 @@ impl Routing {
     pub fn is_stage_key(&self, key: &[u8]) -> bool {
         key.starts_with(self.stage_prefix.as_bytes())
     }
-}
-
-/// How much of something a second, and how much of it at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
-    /// In the long run.
-    pub per_second: usize,
-    /// After a pause.
-    pub burst: usize,
 }
 
 fn loopback(port: u16) -> SocketAddr {

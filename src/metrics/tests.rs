@@ -189,6 +189,7 @@ const WORKER_EVENTS: &[Case] = &[
     ),
     (|w| w.connect_failed(), &[("slotway_connect_failures_total", 1.0)]),
     (|w| w.probe_sent(), &[("slotway_probes_total", 1.0)]),
+    (|w| w.login_refused(), &[("slotway_node_logins_refused_total", 1.0)]),
     (|w| w.probe_failed(), &[("slotway_probe_failures_total", 1.0)]),
     (|w| w.retries_postponed(), &[("slotway_retries_postponed_total", 1.0)]),
     (|w| w.pending(3), &[("slotway_pending_requests", 3.0)]),

@@ -70,6 +70,8 @@ series! {
             "Shared connections to nodes that broke.";
         connect_failures: Counter = "slotway_connect_failures_total",
             "Attempts to connect to a node that failed.";
+        logins_refused: Counter = "slotway_node_logins_refused_total",
+            "Times that a node did not let in the user of `cluster.logins` for whom a connection was to be made.";
         probes: Counter = "slotway_probes_total",
             "Health probes sent to nodes that had not answered for a while.";
         probe_failures: Counter = "slotway_probe_failures_total",

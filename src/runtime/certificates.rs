@@ -9,7 +9,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use tokio::time::sleep;
 
 use crate::backend::connect::Credentials;
-use crate::config::{Cluster, Listen, Live, Secret, Settings};
+use crate::config::{Cluster, Listen, Live, Logins, Secret, Settings};
 use crate::metrics::Metrics;
 use crate::session::Gateway;
 use crate::tls::{Acceptor, Expiry, TlsError, expiries};
@@ -75,6 +75,7 @@ impl Certificates {
 
     /// Loads them again whenever a file changes, for as long as it is awaited.
     pub(super) async fn follow(&self, gateway: &Gateway) {
+        gateway.logins_changed();
         let mut known = self.stamps();
         loop {
             sleep(LOOK).await;
@@ -99,13 +100,16 @@ impl Certificates {
     fn load_again(&self, gateway: &Gateway) -> anyhow::Result<()> {
         let settings = self.live.now();
         let Settings { cluster, listen, auth, .. } = &**settings;
-        let node_password = read_password("cluster.password_file", &cluster.password_file)?;
-        let own_password = read_password("auth.password_file", &auth.password_file)?;
+        let password = read("cluster.password_file", &cluster.password_file, Secret::read)?;
+        let logins = read("cluster.logins_file", &cluster.logins_file, Logins::read)?;
+        let own_password = read("auth.password_file", &auth.password_file, Secret::read)?;
         let cluster = Cluster {
-            password: node_password.unwrap_or_else(|| cluster.password.clone()),
+            password: password.unwrap_or_else(|| cluster.password.clone()),
+            logins: logins.unwrap_or_else(|| cluster.logins.clone()),
             ..cluster.clone()
         };
         self.take(Read::new(listen, &cluster)?);
+        gateway.logins_changed();
         own_password.inspect(|password| gateway.change_password(password));
         Ok(())
     }
@@ -117,6 +121,7 @@ impl Certificates {
         let files = [
             &auth.password_file,
             &cluster.password_file,
+            &cluster.logins_file,
             &listen.tls_certificate_file,
             &listen.tls_key_file,
             &listen.tls_client_ca_file,
@@ -131,11 +136,14 @@ impl Certificates {
     }
 }
 
-/// The password in the file that the setting names; `None`: it names none.
-fn read_password(setting: &str, file: &str) -> anyhow::Result<Option<Secret>> {
+/// What is in the file that the setting names; `None`: it names none.
+fn read<T>(
+    setting: &str,
+    file: &str,
+    parse: fn(&Path) -> Result<T, String>,
+) -> anyhow::Result<Option<T>> {
     if file.is_empty() {
         return Ok(None);
     }
-    let read = Secret::read(Path::new(file));
-    read.map(Some).map_err(|why| anyhow!("`{setting}` {why}"))
+    parse(Path::new(file)).map(Some).map_err(|why| anyhow!("`{setting}` {why}"))
 }

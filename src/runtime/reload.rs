@@ -75,6 +75,7 @@ impl Reloading {
         }
         self.certificates.take(certificates);
         self.gateway.take_users(&users);
+        self.gateway.logins_changed();
         self.gateway.limit_users(&settings.limits);
         self.gateway.metrics.sessions_limited(settings.limits.max_clients);
         self.readiness.require(settings.admin.ready_share);

@@ -176,6 +176,16 @@ impl Gateway {
             .change(|before| Ok::<_, Infallible>(users.reconsidered(&commands).succeeding(before)));
     }
 
+    /// As whom requests are sent to the nodes has been loaded again: every client looks before its next one.
+    pub fn logins_changed(&self) {
+        let (credentials, users) = (self.credentials.load(), self.access.users());
+        for name in credentials.named().filter(|name| users.get(name).is_none()) {
+            let user = String::from_utf8_lossy(name);
+            tracing::warn!(%user, "`cluster.logins` names a user that there is not");
+        }
+        self.access.look_again();
+    }
+
     /// Disconnects the clients whose user is not there any more.
     pub async fn expel(&self) {
         self.colleagues.ask(Selection::default(), Deed::Expel).await;

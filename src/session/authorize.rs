@@ -40,10 +40,8 @@ impl Conversation {
         if self.transaction.has_begun() {
             return None;
         }
-        if !self.renew() {
-            // Its user was deleted. Whoever did that will have it disconnected; nothing more is answered.
-            self.client.kill();
-            return Some(Flow::Close);
+        if let Some(flow) = self.renew() {
+            return Some(flow);
         }
         if self.awaits_turn(request) {
             return Some(Flow::Wait);
@@ -55,16 +53,29 @@ impl Conversation {
         Some(self.deny(denied, spec, request))
     }
 
-    /// Learns of changed users. `false`: this client's is deleted.
-    fn renew(&mut self) -> bool {
+    /// Learns who its user is now, at the nodes as well; how to go on when that is nobody, or has to wait.
+    fn renew(&mut self) -> Option<Flow> {
         let access = &self.worker.gateway.access;
         // Looked at first: users that are newer than their version are only looked up once more.
         let version = access.version();
         if self.seen.get() == version {
-            return true;
+            return None;
         }
         let users = access.users();
-        let Some(user) = users.again(&self.client.user.borrow()).cloned() else { return false };
+        let Some(user) = users.again(&self.client.user.borrow()).cloned() else {
+            // It was deleted. Whoever did that will have the client disconnected; nothing more is answered.
+            self.client.kill();
+            return Some(Flow::Close);
+        };
+        let login = self.worker.gateway.credentials.load().login_of(user.name());
+        let manner = self.manner().sent_as(login);
+        if self.must_wait_to_mean(manner) {
+            return Some(Flow::Wait);
+        }
+        if manner != self.manner() {
+            self.client.means(manner);
+            self.track_again();
+        }
         let authenticated = self.client.logged_in.get() || users.are_open();
         self.client.authenticated.set(authenticated);
         let unrestricted = authenticated && user.is_unrestricted();
@@ -77,7 +88,7 @@ impl Conversation {
         self.pace = pace;
         self.free_under.set(if free { version } else { 0 });
         self.seen.set(version);
-        true
+        None
     }
 
     fn deny(&mut self, denied: Denied, spec: &CommandSpec, request: &Request<'_>) -> Flow {

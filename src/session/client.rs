@@ -29,9 +29,8 @@ pub struct Client {
     pub(super) ends: Ends,
     pub(super) connected: Micros,
     pub(super) active: Cell<Micros>,
-    pub(super) protocol: Cell<Protocol>,
-    /// The database that it has selected.
-    pub(super) database: Cell<u16>,
+    /// What its requests mean to a node: its protocol, the database that it has selected, and who it is there.
+    manner: Cell<Manner>,
     /// It needs no login, or not any more.
     pub(super) authenticated: Cell<bool>,
     /// It has logged in, or needed no login when it connected.
@@ -98,7 +97,12 @@ impl Client {
 
     /// What its requests mean to a node.
     pub(super) fn manner(&self) -> Manner {
-        Manner::new(self.protocol.get(), self.database.get())
+        self.manner.get()
+    }
+
+    /// Its requests mean this from now on. None that meant something else is under way.
+    pub(super) fn means(&self, manner: Manner) {
+        self.manner.set(manner);
     }
 
     /// Lets the session's task look at its state.
@@ -123,8 +127,7 @@ impl Client {
             ends,
             connected: now,
             active: Cell::new(now),
-            protocol: Cell::new(Protocol::Resp2),
-            database: Cell::default(),
+            manner: Cell::new(Manner::new(Protocol::Resp2, 0)),
             authenticated: Cell::new(open),
             logged_in: Cell::new(open),
             user: RefCell::new(users.default_user()),
@@ -202,8 +205,8 @@ impl Client {
             ends: self.ends.clone(),
             age: now.saturating_sub(self.connected) / SECOND,
             idle: now.saturating_sub(self.active.get()) / SECOND,
-            protocol: self.protocol.get(),
-            database: self.database.get(),
+            protocol: self.manner().protocol,
+            database: self.manner().database,
             name: self.name.borrow().clone(),
             library: self.library.borrow().clone(),
             library_version: self.library_version.borrow().clone(),

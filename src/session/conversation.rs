@@ -177,12 +177,17 @@ impl Conversation {
     /// Replies to what follows are in this protocol.
     pub(super) fn speak(&mut self, protocol: Protocol) {
         self.protocol = protocol;
-        self.client.protocol.set(protocol);
+        self.client.means(self.manner().in_protocol(protocol));
     }
 
     /// What its requests mean to a node.
     pub(super) fn manner(&self) -> Manner {
         self.client.manner()
+    }
+
+    /// Whether it has to wait before they may mean this: what was sent down other connections could be overtaken.
+    pub(super) fn must_wait_to_mean(&self, manner: Manner) -> bool {
+        manner != self.manner() && self.replies.unsettled() > 0
     }
 
     /// Answers with an error.

@@ -19,12 +19,7 @@ impl Gateway {
 impl Conversation {
     /// What follows is about this database.
     pub(super) fn enter(&self, database: u16) {
-        self.client.database.set(database);
-    }
-
-    /// Whether it has to wait before it may do so: what was sent in another one could be overtaken.
-    pub(super) fn must_wait_to_enter(&self, database: u16) -> bool {
-        self.client.database.get() != database && self.replies.unsettled() > 0
+        self.client.means(self.manner().in_database(database));
     }
 
     /// Whether it is `MOVE`, which only a cluster with one database refuses.

@@ -91,12 +91,16 @@ fn secret(name: &str) -> String {
 fn secrets_never_show() {
     let (cluster, folder) = (Cluster::small(), TempDir::new().unwrap());
     cluster.change_password("", &secret("node"));
-    let (users, node_password) = (folder.path().join("users.acl"), folder.path().join("password"));
+    let file = |name| folder.path().join(name);
+    let (users, node_password, logins) = (file("users.acl"), file("password"), file("logins"));
     let line = |name: &str| format!("user {name} on >{} ~* &* +@all\n", secret(name));
-    fs::write(&users, line("default") + &line("app")).unwrap();
+    fs::write(&users, line("default") + &line("app") + &line("sent-on")).unwrap();
     fs::write(&node_password, secret("node") + "\n").unwrap();
+    // The nodes do not know it, and say so.
+    fs::write(&logins, format!("sent-on node-app {}\n", secret("logins"))).unwrap();
     let mut gateway = Gateway::before(&cluster)
         .setting("cluster.password_file", text(&node_password))
+        .setting("cluster.logins_file", text(&logins))
         .setting("auth.users_file", text(&users))
         .setting("auth.failed_login_delay", "0s")
         .setting("log.level", "trace")
@@ -121,6 +125,8 @@ fn secrets_never_show() {
         format!("MIGRATE 127.0.0.1 1 key 0 10 AUTH2 app {}", secret("migrate")),
         format!("SET key {}", "value"),
         "ACL SAVE".to_owned(),
+        format!("AUTH sent-on {}", secret("sent-on")),
+        "GET key".to_owned(),
     ];
     let mut shown = String::new();
     for request in &requests {
@@ -177,7 +183,8 @@ fn mistakes_in_settings_do_not_show_passwords() {
     let file = folder.path().join("slotway.toml");
     let settings = format!(
         "[auth]\npassword = [\"{MARK}\"]\npasword = \"{MARK}\"\npassword_file = \"{MARK}\"\n\
-         [cluster]\nnodes = [\"user:{MARK}@host\"]\npassword = \"{MARK}\"\npassword_file = \"{MARK}\"\n"
+         [cluster]\nnodes = [\"user:{MARK}@host\"]\npassword = \"{MARK}\"\npassword_file = \"{MARK}\"\n\
+         logins = \"user {MARK}\"\nlogins_file = \"{MARK}\"\n"
     );
     fs::write(&file, settings).unwrap();
     for arguments in [vec!["check"], vec!["serve", "--node", "127.0.0.1:1"]] {

@@ -191,8 +191,9 @@ impl Checker {
         Self { tag: tag_in_slot(slot), strict, served: AtomicU64::new(0) }
     }
 
-    fn run(&self, gateway: &Gateway, stop: &AtomicBool) {
-        let mut client = gateway.client();
+    /// Asks until it is told to stop. Panics when it is told anything that is not for it.
+    fn run(&self, connect: impl Fn() -> Client, stop: &AtomicBool) {
+        let mut client = connect();
         for number in 0.. {
             if stop.load(Ordering::Relaxed) {
                 return;
@@ -204,7 +205,7 @@ impl Checker {
                 }
                 Ok(reply) if self.may_be_told(&reply) => {}
                 // A node that breaks off in the middle of a reply leaves nothing but the end of the connection.
-                Err(_) if !self.strict => client = gateway.client(),
+                Err(_) if !self.strict => client = connect(),
                 found => panic!("{key} was told {found:?}"),
             }
         }
@@ -339,7 +340,7 @@ fn sessions_from_a_seed_harm_nobody_else() {
     thread::scope(|scope| {
         let _stop = StopAtEnd(&stop);
         for checker in checkers.iter().chain([&steady]) {
-            scope.spawn(|| checker.run(&gateway, &stop));
+            scope.spawn(|| checker.run(|| gateway.client(), &stop));
         }
         let mut parked = VecDeque::new();
         while start.elapsed() < limit {
@@ -361,4 +362,48 @@ fn sessions_from_a_seed_harm_nobody_else() {
     assert!(gateway.metric("slotway_panics_total") < 0.5);
     let served = steady.served.load(Ordering::Relaxed);
     println!("{rounds} rounds, {served} requests served beside them, {} MiB at most", most >> 20);
+}
+
+/// Whether a checker finds fault with a gateway that answers its second request like this.
+fn is_found(strict: bool, reply: &str) -> bool {
+    let gateway = FakeCluster::of(1);
+    let checker = Checker::on_slot(0, strict);
+    let first = format!("GET {{{}}}:1", checker.tag);
+    gateway.always(0, &first, Act::say(&reply.replace("TAG", &checker.tag)));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop = StopAtEnd(&stop);
+        let checking =
+            scope.spawn(|| checker.run(|| Client::connect(gateway.addresses()[0]), &stop));
+        wait_for("a verdict", || {
+            checking.is_finished() || checker.served.load(Ordering::Relaxed) > 10
+        });
+        stop.store(true, Ordering::Relaxed);
+        checking.join().is_err()
+    })
+}
+
+#[test]
+fn replies_that_are_crossed_would_be_found() {
+    let length = tag_in_slot(0).len() + 4;
+    let value = |key: &str| format!("${length}\r\n{key}\r\n");
+    let own = value("{TAG}:1");
+    for strict in [true, false] {
+        assert!(!is_found(strict, &own), "its own");
+        assert!(!is_found(strict, "-CLUSTERDOWN Hash slot 0 not served\r\n"), "its node is away");
+        for (what, reply) in [
+            ("its last one again", value("{TAG}:0")),
+            ("one that it will ask for", value("{TAG}:2")),
+            ("another client's", "$3\r\nk17\r\n".to_owned()),
+            ("another client's list", "*1\r\n$3\r\nk17\r\n".to_owned()),
+            ("another client's number", ":1\r\n".to_owned()),
+            ("another client's OK", "+OK\r\n".to_owned()),
+            ("another client's error", "-WRONGTYPE no\r\n".to_owned()),
+            ("another client's nothing", "$-1\r\n".to_owned()),
+            ("a message", ">2\r\n+invalidate\r\n_\r\n".to_owned()),
+            ("one too many", own.repeat(2)),
+        ] {
+            assert!(is_found(strict, &reply), "{what}");
+        }
+    }
 }

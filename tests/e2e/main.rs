@@ -40,6 +40,7 @@ mod killed;
 mod learned;
 mod limits;
 mod load;
+mod logins;
 mod mixed;
 mod moves;
 mod newer;

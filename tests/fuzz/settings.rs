@@ -47,7 +47,8 @@ const VALUES: &[&str] = &[
 
 /// What a file says of a key; also a wrong value of a password, which is a password all the same.
 fn value(random: &mut Random, key: &Key) -> String {
-    let is_password = key.path.ends_with(".password");
+    // As lines of users, it is one with the password "battery staple".
+    let is_password = key.path.ends_with(".password") || key.path == "cluster.logins";
     match random.below(6) {
         0 if is_password => format!("[\"{PASSWORD}\"]"),
         _ if is_password => format!("\"{PASSWORD}\""),
@@ -120,7 +121,11 @@ fn passwords(settings: &Settings) -> String {
         if written { format!("{path} = {:?}\n", secret.expose()) } else { String::new() }
     };
     let Settings { cluster, auth, admin, .. } = settings;
+    let logins = cluster.logins.iter();
+    let logins = logins.map(|(user, it)| format!("{user} {} {}\n", it.name, it.password.expose()));
+    let logins = slotway::config::Secret::new(logins.collect::<String>());
     given(("cluster.password", &cluster.password), &cluster.password_file)
+        + &given(("cluster.logins", &logins), &cluster.logins_file)
         + &given(("auth.password", &auth.password), &auth.password_file)
         + &given(("admin.password", &admin.password), "")
 }

@@ -1,8 +1,16 @@
 //! How much of something a second, and how much of it at once.
 
-use super::super::Rate;
 use super::super::given::{Given, Wrong};
 use super::Kind;
+
+/// How much of something a second, and how much of it at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// In the long run.
+    pub per_second: usize,
+    /// After a pause.
+    pub burst: usize,
+}
 
 /// Stands between what is usual and what may come at once.
 const BURST: &str = " burst ";

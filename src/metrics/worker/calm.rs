@@ -48,6 +48,12 @@ impl WorkerMetrics {
         self.series.uncertain.add(1);
     }
 
+    /// A node did not let in one of the users as whom requests are sent.
+    #[inline]
+    pub fn login_refused(&self) {
+        self.series.logins_refused.add(1);
+    }
+
     /// A health probe was sent to a node.
     #[inline]
     pub fn probe_sent(&self) {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::asked::Asked;
 use super::wish::Wish;
 use super::{Ending, Waiting, error};
-use crate::backend::{Detour, Lease, LeaseError, Pool, Terms};
+use crate::backend::{Detour, Lease, LeaseError, Manner, Pool, Terms};
 use crate::cluster::Slot;
 use crate::resp::{Value, write};
 
@@ -322,7 +322,8 @@ impl Held {
         };
         let mut request = Vec::new();
         write::command(&mut request, &["CLIENT", "UNBLOCK", &number.to_string(), "ERROR"]);
-        let (pool, terms) = (&waiting.worker.pool, Terms::new(None, self.lease.manner()));
+        // By the gateway's own user: the client's may not be allowed to.
+        let (pool, terms) = (&waiting.worker.pool, Terms::new(None, Manner::own()));
         let asked = Asked::node(pool, self.lease.address(), terms, request);
         let answer = asked.reply().await;
         if answer.starts_with(b"-UNCERTAIN") {

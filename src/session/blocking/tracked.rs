@@ -7,16 +7,21 @@ use super::super::dialect::Dialect;
 use super::super::steps;
 use super::asked::Asked;
 use super::found::Found;
-use super::order::Turn;
+use super::order::{Manner, Turn};
 use super::wish::Wish;
 use super::{Waiting, error};
+use crate::backend::{ABORTED, Login, Terms};
 use crate::cluster::Slot;
+use crate::resp::write;
 
 /// Waits until there is something, and answers the reply; empty when the client gets none.
 pub(super) async fn perform(waiting: &mut Waiting) -> Vec<u8> {
     let dialect = Dialect::of(waiting.worker.gateway.software());
     if let Err(fault) = waiting.wish.check(dialect) {
         return error(&*fault);
+    }
+    if let Err(reply) = may_take(waiting).await {
+        return reply;
     }
     if let Err(reply) = find_latest(waiting).await {
         return reply;
@@ -66,6 +71,35 @@ async fn attempt(waiting: &Waiting, turn: &Turn) -> Vec<Vec<u8>> {
         return vec![steps::pass_element(worker, *manner, &wish.call).await];
     }
     ask(waiting, wish.tries(turn)).await
+}
+
+/// Whether its user at the nodes may take what it waits for. The keys are watched as the gateway's own user, so nothing
+/// would tell before there is something. A node says so of what is queued in a transaction, which then does not run.
+async fn may_take(waiting: &Waiting) -> Result<(), Vec<u8>> {
+    let Waiting { worker, manner, wish, .. } = waiting;
+    if manner.login == Login::OWN || wish.manner() == Manner::Look {
+        return Ok(());
+    }
+    let tries = (0..wish.watched().len()).flat_map(|at| wish.tries(&Turn::Key(at)));
+    let ask = |(slot, request): (Slot, Vec<u8>)| {
+        let mut block = Vec::new();
+        write::command(&mut block, &["MULTI"]);
+        block.extend_from_slice(&request);
+        write::command(&mut block, &["DISCARD"]);
+        let terms = Terms { before: 2, repeatable: true, ..waiting.terms(slot) };
+        Asked::owner(&worker.pool, terms, block)
+    };
+    let asked: Vec<_> = tries.map(ask).collect();
+    for one in asked {
+        let reply = one.reply().await;
+        match reply.strip_prefix(ABORTED) {
+            Some(why) if why.starts_with(b"NOPERM ") => return Err([b"-", why].concat()),
+            None if reply.first() == Some(&b'-') => return Err(reply),
+            // Whatever else it objects to is for when it is this waiter's turn.
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Replaces `$` by what is there now, so that nothing is missed between two looks.

@@ -37,7 +37,9 @@ pub(super) fn hello(
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
     let protocol = request.arg(1).map(protocol).transpose()?;
-    if conversation.must_settle() {
+    let manner = conversation.manner();
+    let spoken = protocol.map_or(manner, |protocol| manner.in_protocol(protocol));
+    if conversation.must_settle() || conversation.must_wait_to_mean(spoken) {
         return Ok(Flow::Wait);
     }
     let mut arguments = request.args().skip(2);
@@ -70,10 +72,11 @@ pub(super) fn select(
     request: &Request<'_>,
 ) -> Result<Flow, Refused> {
     let database = database(conversation, request)?;
-    if conversation.must_wait_to_enter(database) {
+    let manner = conversation.manner();
+    if conversation.must_wait_to_mean(manner.in_database(database)) {
         return Ok(Flow::Wait);
     }
-    if conversation.manner().database == database {
+    if manner.database == database {
         return Ok(ok(conversation, spec));
     }
     conversation.enter(database);
@@ -101,7 +104,8 @@ pub(in crate::session) fn database(
 
 /// `RESET`: as if the client had just connected.
 pub(super) fn reset(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
-    if conversation.must_settle() || conversation.must_wait_to_enter(0) {
+    let manner = conversation.manner().in_protocol(Protocol::Resp2).in_database(0);
+    if conversation.must_settle() || conversation.must_wait_to_mean(manner) {
         return Flow::Wait;
     }
     conversation.enter(0);

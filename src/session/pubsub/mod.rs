@@ -5,6 +5,7 @@
 
 mod census;
 mod echoes;
+mod permitted;
 mod publish;
 mod rooms;
 mod subscribed;
@@ -23,6 +24,7 @@ use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::worker::Worker;
 
+use permitted::permitted;
 use rooms::Seat;
 
 pub(super) use census::{Desk, desks};
@@ -120,7 +122,7 @@ impl Subscriber {
     }
 
     fn write(&self, out: &mut Vec<u8>, word: &str, name: Option<&[u8]>, count: usize) {
-        let protocol = self.client.protocol.get();
+        let protocol = self.client.manner().protocol;
         write::push(out, protocol, 3);
         write::bulk(out, word);
         match name {
@@ -177,7 +179,9 @@ impl Subscriber {
         let rooms = &self.worker.rooms;
         let mut met = HashSet::new();
         let new = names.iter().filter(|name| !self.subscribed.has(kind, name) && met.insert(*name));
-        let mut seats: Vec<Seat> = new.map(|name| rooms.keep_seat(kind, name)).collect();
+        let new: Vec<Arc<[u8]>> = new.cloned().collect();
+        permitted(&self.worker, self.client.manner(), kind, &new).await?;
+        let mut seats: Vec<Seat> = new.iter().map(|name| rooms.keep_seat(kind, name)).collect();
         let topics: Vec<Topic> = seats.iter().map(|seat| seat.topic().clone()).collect();
         echoes.passed(&self.worker, &topics).await;
         seats.iter_mut().for_each(|seat| seat.wait(&self.client));

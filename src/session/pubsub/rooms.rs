@@ -139,7 +139,7 @@ impl Hearer for Room {
 
 impl Listener {
     fn hear(&self, message: &Message<'_>) {
-        let head = head(self.kind, self.client.protocol.get());
+        let head = head(self.kind, self.client.manner().protocol);
         match &mut *self.early.borrow_mut() {
             None => self.client.replies.push(head, message.tail),
             Some(early) if early.len() < EARLY_BYTES => {

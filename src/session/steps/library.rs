@@ -139,7 +139,7 @@ async fn aside(steps: &Steps, call: &Call, protocol: Protocol) -> Result<Vec<Ans
     steps.shards()?;
     let topology = steps.worker.pool.topology();
     // Which database it is about does not matter, and a busy node lets nobody choose one.
-    let manner = Manner::new(protocol, 0);
+    let manner = steps.manner.in_database(0).in_protocol(protocol);
     let asked = topology.shards().iter().map(async |shard| {
         let name = shard.primary.address.clone();
         let reply = aside_at(steps, &name, call.frame(), manner).await;

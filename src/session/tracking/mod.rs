@@ -175,7 +175,7 @@ pub(super) async fn begin(
     client: Rc<Client>,
     options: Options,
 ) -> Result<(), Mistake> {
-    let protocol = client.protocol.get();
+    let protocol = client.manner().protocol;
     let way = match options.redirect {
         0 => way(protocol),
         id => Way::There(Redirect::new(id, find(&worker, id).await?, protocol)),

@@ -44,7 +44,7 @@ impl Drop for Mailbox {
 async fn deliver(mut notices: Receiver<Notice>, client: Weak<Client>) {
     while let Some(notice) = notices.recv().await {
         let Some(client) = client.upgrade() else { return };
-        let protocol = client.protocol.get();
+        let protocol = client.manner().protocol;
         // In RESP2 only a client that subscribes to something can tell a message from a reply.
         if protocol == Protocol::Resp3 || client.subscriptions.get().total() > 0 {
             let (head, keys) = notice.message(protocol);
