@@ -4,8 +4,8 @@
 //! `SLOTWAY_TEST_SEED` begins with another conversation, `SLOTWAY_TEST_MINUTES` goes on for so long.
 
 use std::collections::BTreeSet;
-use std::env;
 use std::time::{Duration, Instant};
+use std::{env, thread};
 
 use fastrand::Rng;
 
@@ -391,6 +391,26 @@ impl Model {
     }
 }
 
+/// What was said so far; shown when the conversation fails, in whatever way.
+struct History {
+    seed: u64,
+    steps: Vec<String>,
+    /// Who was asked last.
+    side: &'static str,
+}
+
+impl Drop for History {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let last = self.steps[self.steps.len().saturating_sub(SHOWN)..].join("\n");
+            eprintln!(
+                "SLOTWAY_TEST_SEED={}: {} answered, at the end of:\n{last}",
+                self.seed, self.side
+            );
+        }
+    }
+}
+
 /// One conversation on both sides.
 fn converse(seed: u64, server: &Server, gateway: &Gateway) {
     let run = format!("mixed{seed}");
@@ -414,13 +434,14 @@ fn converse(seed: u64, server: &Server, gateway: &Gateway) {
         assert_eq!(found.actor.call_args(&load), digest);
         model.digests.push(digest.text());
     }
-    let mut history = Vec::new();
+    let mut history = History { seed, steps: Vec::new(), side: "" };
     for _ in 0..STEPS {
         let step = model.step();
-        history.push(format!("{step:?}"));
-        let shown = || history[history.len().saturating_sub(SHOWN)..].join("\n");
-        let (wanted, got) = (expected.take(&step), found.take(&step));
-        assert_eq!(got, wanted, "SLOTWAY_TEST_SEED={seed}, at the end of:\n{}", shown());
+        history.steps.push(format!("{step:?}"));
+        history.side = "the server";
+        let wanted = expected.take(&step);
+        history.side = "the gateway";
+        assert_eq!(found.take(&step), wanted);
     }
     // What was published all the time came in order, and once.
     expected.listener.send(&request(&["PING"]));

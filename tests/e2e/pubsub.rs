@@ -216,6 +216,26 @@ fn counts_are_of_clients_on_all_workers_and_nodes() {
 }
 
 #[test]
+fn who_has_reset_or_unsubscribed_is_counted_by_nobody() {
+    let gateway = Gateway::before(Cluster::shared()).workers(2).start();
+    let mut publishers = [gateway.client(), gateway.client()];
+    let mut client = gateway.client_of(3);
+    let names: Vec<String> = (0..500).map(|at| format!("ended:{at}")).collect();
+    let publish: Vec<String> =
+        names.iter().step_by(10).map(|name| format!("PUBLISH {name} x")).collect();
+    for end in ["RESET", "UNSUBSCRIBE"].repeat(2) {
+        subscribe(&mut client, &format!("SUBSCRIBE {}", names.join(" ")));
+        client.send(&request_line(end));
+        let frames = if end == "RESET" { 1 } else { names.len() };
+        (0..frames).for_each(|_| assert!(!client.reply().is_error()));
+        for publisher in &mut publishers {
+            let counts = publisher.pipeline(&publish);
+            assert!(counts.iter().all(|count| count.integer() == 0), "after {end}: {counts:?}");
+        }
+    }
+}
+
+#[test]
 fn a_thousand_subscribers_hear_everything_in_one_order() {
     const PUBLISHERS: usize = 4;
     const MESSAGES: usize = 50;

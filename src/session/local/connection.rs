@@ -111,13 +111,22 @@ pub(super) fn reset(conversation: &mut Conversation, spec: &CommandSpec) -> Flow
     conversation.enter(0);
     conversation.stop_tracking();
     conversation.end_transaction();
-    conversation.subscribed.clear();
+    let topics = conversation.subscribed.clear();
     conversation.speak(Protocol::Resp2);
     conversation.wanted = Wanted::All;
     conversation.monitoring = None;
     conversation.client.name.take();
     conversation.log_out();
-    conversation.answer(family(spec), |out| write::simple(out, "RESET"))
+    if topics.is_empty() {
+        return conversation.answer(family(spec), |out| write::simple(out, "RESET"));
+    }
+    // Nobody who publishes after the reply counts it.
+    let worker = conversation.worker.clone();
+    conversation.answer_later(family(spec), async move {
+        worker.rooms.left(&topics).await;
+        b"+RESET\r\n".to_vec()
+    });
+    Flow::Next
 }
 
 /// A name for a client or for its library; an empty one takes the name away. `None`: it would break the

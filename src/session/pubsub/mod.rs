@@ -220,8 +220,7 @@ impl Subscriber {
             let count = self.client.subscriptions.get().shown(kind);
             self.write(&mut frames, kind.unsubscribe(), None, count);
         }
-        self.worker.rooms.upstream.left(&left).await;
-        self.worker.rooms.census.told().await;
+        self.worker.rooms.left(&left).await;
         frames
     }
 }

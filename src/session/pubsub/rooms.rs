@@ -87,6 +87,12 @@ impl Rooms {
         self.census.audience(self.carrier(kind, channel), carried, channel)
     }
 
+    /// Waits until neither the nodes nor the other workers count who was in these rooms.
+    pub(in crate::session) async fn left(&self, topics: &[Topic]) {
+        self.upstream.left(topics).await;
+        self.census.told().await;
+    }
+
     /// Keeps a seat, in which nobody sits yet.
     pub(super) fn keep_seat(self: &Rc<Self>, kind: Kind, name: &[u8]) -> Seat {
         let room = self.room(self.carrier(kind, name), name);

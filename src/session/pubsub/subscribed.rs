@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::acl::User;
-use crate::backend::Kind;
+use crate::backend::{Kind, Topic};
 
 use super::super::client::Client;
 use super::rooms::Seat;
@@ -101,11 +101,11 @@ impl Subscribed {
         Some(seat)
     }
 
-    /// Ends all subscriptions.
-    pub(in crate::session) fn clear(&self) {
+    /// Ends all subscriptions; returns what they were to.
+    pub(in crate::session) fn clear(&self) -> Vec<Topic> {
         let seats = std::mem::take(&mut *self.seats.borrow_mut());
         self.client.subscribes(Tally::default());
-        drop(seats);
+        seats.iter().flat_map(HashMap::values).map(|seat| seat.topic().clone()).collect()
     }
 
     /// The session has ended.
