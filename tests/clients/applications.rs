@@ -1,7 +1,12 @@
 //! Applications that bring their own use of Redis, each with what README says that it needs.
 
+use std::path::Path;
+
 use crate::harness::{Cluster, Gateway, Shape};
-use crate::script::{is_installed, node, passes, python, ruby};
+use crate::script::{is_installed, node, passes, php, python, ruby};
+
+/// Debian's packages of Laravel's queue.
+const LARAVEL: &str = "php-cli php-redis php-illuminate-queue php-illuminate-redis";
 
 fn gateway() -> Gateway {
     Gateway::before(Cluster::shared()).workers(2).start()
@@ -55,6 +60,18 @@ fn sidekiq() {
     }
     let gateway = gateway();
     passes(ruby("sidekiq_app.rb", &gateway));
+}
+
+#[test]
+fn laravel_queue() {
+    if !Path::new("/usr/share/php/Illuminate/Queue").is_dir() {
+        println!("no Laravel on this machine: not tested (Debian: apt-get install {LARAVEL})");
+        return;
+    }
+    let gateway = gateway();
+    let mut command = php("laravel_queue.php", &gateway);
+    command.env("LARAVEL_QUEUE", "{default}");
+    passes(command);
 }
 
 #[test]

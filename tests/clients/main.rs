@@ -1,8 +1,9 @@
 //! Real client libraries and applications through the gateway, each on a cluster of three primaries:
 //! `cargo test --test clients`.
 //!
-//! It needs `python3` with `venv`, `node` and `npm`. What they and cargo install goes to `target/clients`, once. Sidekiq is
-//! tested where the machine has it. A name behind the command chooses tests, as always: `cargo test --test clients celery`.
+//! It needs `python3` with `venv`, `node` and `npm`. What they and cargo install goes to `target/clients`, once.
+//! Sidekiq and Laravel's queue are tested where the machine has them. A name behind the command chooses tests, as
+//! always: `cargo test --test clients celery`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a failing test shows what it saw")]
 #![allow(

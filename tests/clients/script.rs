@@ -47,6 +47,14 @@ pub(crate) fn ruby(name: &str, gateway: &Gateway) -> Command {
     command
 }
 
+/// A script of `tests/clients/php`.
+pub(crate) fn php(name: &str, gateway: &Gateway) -> Command {
+    let mut command = Command::new("php");
+    command.arg(packages::sources().join("php").join(name));
+    command.env("REDIS_PORT", gateway.address().port().to_string());
+    command
+}
+
 /// One of the Rust clients.
 pub(crate) fn rust(name: &str, gateway: &Gateway) -> Command {
     let mut command = Command::new(packages::rust());
