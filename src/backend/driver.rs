@@ -238,6 +238,7 @@ impl Driver {
             let at = now;
             let noticed = Noticed { request, total, node, reply: size, ticket, failed, at };
             answered.question.asker.noticed(&noticed);
+            self.pool.buffers.give_back(noticed.request);
         }
         Ok(answered)
     }

@@ -7,6 +7,7 @@
 mod attention;
 mod barred;
 mod budget;
+mod buffers;
 mod clock;
 pub mod connect;
 mod driver;
@@ -42,6 +43,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 
 pub use attention::{Attention, Noticed};
+pub use buffers::Buffers;
 pub use clock::{Clock, Micros, micros};
 pub use home::Home;
 pub use lease::{Detour, Lease, LeaseError};

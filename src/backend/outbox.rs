@@ -6,8 +6,11 @@
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
+use std::rc::Rc;
 
 use bytes::Bytes;
+
+use super::buffers::Buffers;
 
 /// Released bytes at the front are moved away when they pass this size and half of the buffer.
 const COMPACT_FROM: usize = 64 << 10;
@@ -36,9 +39,15 @@ pub(super) struct Outbox {
     /// Bytes ever handed to the socket and ever released, small and large.
     total_written: u64,
     total_released: u64,
+    /// Where the memory of large requests goes.
+    buffers: Rc<Buffers>,
 }
 
 impl Outbox {
+    pub(super) fn new(buffers: Rc<Buffers>) -> Self {
+        Self { buffers, ..Self::default() }
+    }
+
     /// Appends what `write` writes, and returns its length in bytes.
     pub(super) fn append(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         let before = self.small.len();
@@ -89,7 +98,9 @@ impl Outbox {
     pub(super) fn release(&mut self, length: usize, large: bool) {
         self.total_released += length as u64;
         if large {
-            self.large.pop_front();
+            if let Some(large) = self.large.pop_front() {
+                self.buffers.give_back(large.bytes);
+            }
             self.large_written = self.large_written.saturating_sub(1);
         } else {
             self.released += length;

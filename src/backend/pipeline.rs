@@ -11,6 +11,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 
+use super::buffers::Buffers;
 use super::clock::Micros;
 use super::lead::Lead;
 use super::lines::Listener;
@@ -53,9 +54,15 @@ pub(super) struct Pipeline {
 }
 
 impl Pipeline {
-    pub(super) fn new(node: Rc<Node>, manner: Manner, number: u64, now: Micros) -> Self {
+    pub(super) fn new(
+        node: Rc<Node>,
+        manner: Manner,
+        number: u64,
+        buffers: Rc<Buffers>,
+        now: Micros,
+    ) -> Self {
         let state = State {
-            outbox: Outbox::default(),
+            outbox: Outbox::new(buffers),
             pending: VecDeque::new(),
             streaming: false,
             passed: 0,

@@ -15,6 +15,7 @@ use crate::metrics::WorkerMetrics;
 
 use super::attention::Attention;
 use super::budget::Budget;
+use super::buffers::Buffers;
 use super::clock::Clock;
 use super::connect::{Credentials, Handshake};
 use super::health::silence;
@@ -92,6 +93,8 @@ pub struct Pool {
     /// Told when a topology gave slots other owners.
     pub(super) adopted: Notify,
     pub(super) attention: Attention,
+    /// Memory of large requests, to be filled again.
+    pub buffers: Rc<Buffers>,
 }
 
 impl Pool {
@@ -117,6 +120,7 @@ impl Pool {
             opened: Cell::new(0),
             adopted: Notify::new(),
             attention: Attention::new(),
+            buffers: Rc::default(),
         })
     }
 
@@ -326,7 +330,7 @@ impl Pool {
         node.is_tried();
         let number = self.opened.get() + 1;
         self.opened.set(number);
-        Ok(Pipeline::new(node.clone(), manner, number, now))
+        Ok(Pipeline::new(node.clone(), manner, number, self.buffers.clone(), now))
     }
 
     /// Sends an errand to the owner of its slot, or holds it.

@@ -233,15 +233,32 @@ impl Session {
 
     /// Reads more of a large request to where it will be sent from.
     fn read_large(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        // Grown by what has arrived, never by what is announced.
-        let most = (self.input.len() * GROWTH).min(LARGE_READ);
-        self.input.reserve(self.parser.missing().clamp(LARGE, most));
+        self.make_room();
         match ready!(poll_read_buf(Pin::new(&mut self.socket), cx, &mut self.input)) {
             Ok(count) if self.was_read(Ok(()), count) => self.serve_input(),
             Ok(_) => {}
             Err(error) => drop(self.was_read(Err(error), 0)),
         }
         Poll::Ready(())
+    }
+
+    /// Makes room for more of a large request: what was there before may be taken whole, what is new is grown by what
+    /// has arrived, never by what is announced.
+    fn make_room(&mut self) {
+        let arrived = self.input.len();
+        let most = (arrived * GROWTH).min(LARGE_READ);
+        let (missing, least) = (self.parser.missing(), self.parser.missing().clamp(LARGE, most));
+        if self.input.capacity() - arrived >= least.min(missing) {
+            return;
+        }
+        let buffers = &self.conversation.worker().pool.buffers;
+        match buffers.take(arrived.saturating_add(missing), arrived + least) {
+            Some(mut roomy) => {
+                roomy.extend_from_slice(&self.input);
+                self.input = roomy;
+            }
+            None => self.input.reserve(least),
+        }
     }
 
     /// Whether bytes came; else the client has no more to say.

@@ -355,6 +355,7 @@ impl Worker {
                 let limits = &self.gateway.settings().limits;
                 (micros(limits.idle_timeout), micros(limits.auth_timeout))
             };
+            self.pool.buffers.ease();
             let now = self.clock.tick();
             let clients: Vec<Rc<Client>> =
                 self.clients.borrow().iter().map(|(_, client)| client.clone()).collect();
