@@ -5,14 +5,33 @@
 //! what it was sent stays with it, and is not `UNCERTAIN` before its connection ends, its slots have another owner,
 //! or its time is over. But nothing new is sent to it: what comes meanwhile is held, and runs once for certain.
 
+use std::pin::pin;
 use std::rc::Rc;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::time::sleep_until;
+
 use super::Manner;
-use super::clock::Micros;
-use super::connect::{Handshake, dial};
+use super::clock::{Micros, micros};
+use super::connect::{ConnectError, Handshake, Step, dial};
 use super::node::Node;
 use super::pool::Pool;
 use super::upkeep::backoff;
+
+/// Least time between two probes that do not even reach the node's machine. A network that heals loses nothing that is
+/// sent afterwards; what was sent before, the system sends again only after a second.
+const KNOCK: Micros = 200_000;
+
+/// What came of a probe.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sign {
+    Answer,
+    /// The machine takes connections, and the node says nothing: it is frozen, or busy. When it is not any more, it
+    /// speaks on the connections that are there, and many probes would only be more for it to do.
+    Mute,
+    /// No connection is taken.
+    Nothing,
+}
 
 impl Pool {
     /// Asks a node that owes replies for a sign of life, over a connection of its own, until there is one or nobody
@@ -28,37 +47,75 @@ impl Pool {
     }
 
     async fn probe_until_it_speaks(self: &Rc<Self>, node: &Rc<Node>) {
+        let asked = self.clock().tick();
+        let sign = self.probe_once(node).await;
+        if sign == Sign::Answer || heard_since(node, asked) || !self.is_of_interest(node) {
+            return self.speaks(node);
+        }
+        self.metrics().probe_failed();
+        if node.fell_silent() {
+            tracing::warn!(node = %node.address, "node is silent; what is for it waits");
+            self.take_back_reads(node, &silence(node));
+        }
+        self.knock_until_it_speaks(node, sign).await;
+    }
+
+    /// Probes a silent node again and again. Each probe has its time, and the next one need not wait for that.
+    async fn knock_until_it_speaks(self: &Rc<Self>, node: &Rc<Node>, mut sign: Sign) {
+        let mut probes = FuturesUnordered::new();
         for failures in 0.. {
-            let asked = self.clock().tick();
-            let lives = self.is_answered(node).await;
-            let now = self.clock().tick();
-            if lives || heard_since(node, asked) || !self.is_of_interest(node) {
-                return self.speaks(node);
+            let next = self.clock().tick() + self.pause(failures, sign);
+            let mut is_due = pin!(sleep_until(self.clock().instant(next)));
+            loop {
+                tokio::select! {
+                    biased;
+                    Some(said) = probes.next() => sign = said,
+                    () = &mut is_due => break,
+                }
+                if sign == Sign::Answer {
+                    return self.speaks(node);
+                }
+                self.metrics().probe_failed();
+                node.fell_silent();
             }
-            self.metrics().probe_failed();
-            if node.fell_silent() {
-                tracing::warn!(node = %node.address, "node is silent; what is for it waits");
-                self.take_back_reads(node, &silence(node));
-            }
-            let pause = backoff(failures, &self.settings().backend);
-            tokio::time::sleep_until(self.clock().instant(now + pause)).await;
             if !node.is_silent() {
                 return;
             }
+            if !self.is_of_interest(node) {
+                return self.speaks(node);
+            }
+            probes.push(self.probe_once(node));
         }
     }
 
-    async fn is_answered(&self, node: &Node) -> bool {
+    /// The time from one probe of a silent node to the next.
+    fn pause(&self, failures: u32, sign: Sign) -> Micros {
+        let settings = self.settings();
+        let timeout = micros(settings.backend.probe_timeout);
+        match sign {
+            Sign::Nothing => KNOCK.max(timeout / 3),
+            Sign::Mute | Sign::Answer => timeout + backoff(failures, &settings.backend),
+        }
+    }
+
+    async fn probe_once(&self, node: &Node) -> Sign {
         self.metrics().probe_sent();
         node.is_probed();
         let timeout = self.settings().backend.probe_timeout;
         let handshake = Handshake { timeout, ..self.handshake(Manner::own()) };
-        dial(&node.address, &handshake).await.is_ok()
+        match dial(&node.address, &handshake).await {
+            Ok(_) => {
+                node.came_up();
+                Sign::Answer
+            }
+            Err(ConnectError { step: Step::Resolve | Step::Connect, .. }) => Sign::Nothing,
+            Err(_) => Sign::Mute,
+        }
     }
 
     /// A silent node that serves no slot and owes nothing is nobody's concern.
     fn is_of_interest(&self, node: &Node) -> bool {
-        self.routes.borrow().owns_slots(node) || node.is_connected()
+        node.owns.get() || node.is_connected()
     }
 
     /// The node has given a sign of life: it is sent everything again.

@@ -18,7 +18,8 @@ use super::clock::Micros;
 use super::{Asker, Cause, Errand, Question};
 
 const FIRST_PAUSE: Micros = 5_000;
-const LONGEST_PAUSE: Micros = 320_000;
+/// One request of a slot asks this often whether it is served again: no more than a client waits without noticing.
+const LONGEST_PAUSE: Micros = 80_000;
 
 /// No client chooses the keys; so the order can be the same in every simulation of the same events.
 type Map<K, V> = HashMap<K, V, foldhash::fast::FixedState>;

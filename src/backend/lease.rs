@@ -37,7 +37,7 @@ const TAKEN_AT_ONCE: usize = 8 << 20;
 const KEPT: usize = 64;
 /// Pauses while a slot has no owner that can be reached.
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(320);
+const LONGEST_PAUSE: Duration = Duration::from_millis(80);
 
 /// Why a slot without an owner is not served.
 const NOBODY: &str = "no node serves the slot";
@@ -285,6 +285,9 @@ impl Pool {
         node: &Rc<Node>,
         manner: Manner,
     ) -> Result<Result<Lease, String>, LeaseError> {
+        if node.is_silent() {
+            return Ok(Err(silence(node).to_string()));
+        }
         while let Some(lease) = node.kept(manner) {
             if !lease.is_stale() {
                 return Ok(Ok(lease));

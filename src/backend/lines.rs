@@ -220,9 +220,8 @@ impl Lines {
         }
         self.miss();
         // All that was read on them is forgotten now.
-        let routes = self.pool.routes.borrow();
         self.open.borrow_mut().retain(|_, Line { pipeline, .. }| {
-            let is_needed = pipeline.pending() > 0 || routes.owns_slots(pipeline.node());
+            let is_needed = pipeline.pending() > 0 || pipeline.node().owns.get();
             if !is_needed {
                 pipeline.dismiss();
             }

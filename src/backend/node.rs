@@ -36,6 +36,10 @@ pub(super) struct Node {
     open: Cell<u32>,
     /// It owes replies, and a probe was not answered either: it gets nothing new until it speaks.
     silent: Cell<bool>,
+    /// It owns slots; see `Routes`.
+    pub(super) owns: Cell<bool>,
+    /// It is a replica that may be read from.
+    pub(super) copies: Cell<bool>,
     /// What is known of it as a replica.
     pub(super) standing: Cell<Known>,
     /// A probe is under way, or due.
@@ -62,6 +66,8 @@ impl Node {
             barred: Barred::default(),
             open: Cell::new(0),
             silent: Cell::new(false),
+            owns: Cell::new(false),
+            copies: Cell::new(false),
             standing: Cell::default(),
             probed: Cell::new(false),
             kept: RefCell::default(),

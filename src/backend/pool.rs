@@ -39,6 +39,8 @@ pub enum Reason {
     Refused,
     /// A node with pending replies is silent.
     Silent,
+    /// Requests wait, and what they wait for may have come.
+    Held,
 }
 
 /// What the worker tells those who look after the topology.
@@ -46,7 +48,7 @@ pub enum Reason {
 pub struct Hint<'a> {
     /// What happened.
     pub reason: Reason,
-    /// The node concerned: one to ask when it was named by a redirection.
+    /// The node concerned, if it is one: to be asked when it was named by a redirection.
     pub node: &'a str,
 }
 

@@ -57,10 +57,6 @@ impl Routes {
         self.replicas.get(usize::from(owner)).map_or(&[], Vec::as_slice)
     }
 
-    pub(super) fn is_replica(&self, node: &Node) -> bool {
-        self.replicas.iter().flatten().any(|replica| std::ptr::eq(Rc::as_ptr(replica), node))
-    }
-
     /// The lowest slot of every owner, ascending; `None` when a slot has no owner.
     pub(super) fn shards(&self) -> Option<Vec<Slot>> {
         let mut met = vec![false; self.owners.len()];
@@ -100,10 +96,6 @@ impl Routes {
         at.map_or(0, |at| self.slots.iter().filter(|&&owner| usize::from(owner) == at).count())
     }
 
-    pub(super) fn owns_slots(&self, node: &Node) -> bool {
-        self.owners.iter().any(|owner| std::ptr::eq(Rc::as_ptr(owner), node))
-    }
-
     /// The node at this address, known from now on.
     pub(super) fn node(&mut self, address: &str, new: impl FnOnce(&str) -> Node) -> Rc<Node> {
         if let Some(node) = self.known.get(address) {
@@ -131,6 +123,7 @@ impl Routes {
         if let Some(at) = self.owners.iter().position(|owner| Rc::ptr_eq(owner, node)) {
             return at as u16;
         }
+        node.owns.set(true);
         self.owners.push(node.clone());
         (self.owners.len() - 1) as u16
     }
@@ -158,20 +151,26 @@ impl Routes {
             }
         }
         self.slots = slots;
+        self.mark(false);
         self.owners = owners;
         self.replicas = replicas;
+        self.mark(true);
         if !changed.is_empty() {
             self.version += 1;
         }
         changed
     }
 
+    /// Writes down in each node what it is, for whoever asks one of thousands.
+    fn mark(&self, is: bool) {
+        self.owners.iter().for_each(|node| node.owns.set(is));
+        self.replicas.iter().flatten().for_each(|node| node.copies.set(is));
+    }
+
     /// Forgets nodes that serve nothing and have nothing under way.
     pub(super) fn forget_idle(&mut self) {
-        let (owners, replicas) = (&self.owners, &self.replicas);
         self.known.retain(|_, node| {
-            let mut serving = owners.iter().chain(replicas.iter().flatten());
-            let serves = serving.any(|other| Rc::ptr_eq(other, node));
+            let serves = node.owns.get() || node.copies.get();
             if !serves {
                 // They hold the node in turn, so it would never go.
                 node.drop_kept();

@@ -42,6 +42,9 @@ impl Pool {
                 looked = now;
                 self.give_up_late(now);
                 self.look_after_pipelines(now);
+                if !self.hold.borrow().is_empty() {
+                    (self.parts.hint)(Hint { reason: Reason::Held, node: "" });
+                }
             }
         }
     }
@@ -165,11 +168,8 @@ impl Pool {
             self.routes.borrow().nodes().flat_map(|node| node.pipelines()).collect();
         for pipeline in pipelines {
             let node = pipeline.node();
-            let owns = {
-                let routes = self.routes.borrow();
-                let reads = pipeline.manner().is_readonly && routes.is_replica(node);
-                reads || routes.owns_slots(node) || self.is_home_node(node)
-            };
+            let reads = pipeline.manner().is_readonly && node.copies.get();
+            let owns = reads || node.owns.get() || self.is_home_node(node);
             match pipeline.waiting() {
                 // What a session has for itself may lead to a node that is still to be given its first slot.
                 None if !owns && !pipeline.is_own() => {

@@ -147,8 +147,9 @@ settings! {
         tls_key_file: String = String::new(), Text;
         /// Time between two looks at the topology when nothing happens.
         refresh_interval: Duration = seconds(10), Time(millis(100)..=HOUR);
-        /// Least time between two looks, however many redirections arrive.
-        refresh_min_interval: Duration = millis(200), Time(millis(10)..=HOUR);
+        /// Least time between two looks, however many redirections arrive. While requests wait for a slot to be
+        /// served, they are not much further apart.
+        refresh_min_interval: Duration = millis(100), Time(millis(10)..=HOUR);
         /// Address that a node announces to the one that the gateway can reach.
         address_map: BTreeMap<String, String> = BTreeMap::new(), Pairs(HostPort, HostPort);
         /// Which nodes answer commands that read one key, outside of transactions and scripts.
@@ -194,7 +195,7 @@ settings! {
         /// First pause before dialling a node again; doubles up to `reconnect_max`.
         reconnect_min: Duration = millis(20), Time(millis(1)..=HOUR);
         /// Longest pause before dialling a node again.
-        reconnect_max: Duration = seconds(1), Time(millis(1)..=HOUR);
+        reconnect_max: Duration = millis(250), Time(millis(1)..=HOUR);
         /// Most redirections that one request follows.
         max_redirects: u8 = 5, Count(0..=100);
         /// Most connections of one worker, to all nodes together, that sessions have for themselves: for WATCH,

@@ -52,7 +52,7 @@ use link::{Link, LinkId, WINDOW};
 use schedule::{Batch, Key, Millis, Request, Schedule, TAGS};
 
 /// Once the cluster is whole, everything is answered within this time.
-const CALM: Duration = Duration::from_secs(5);
+const CALM: Duration = Duration::from_millis(750);
 /// Nodes that are asked for their views at once.
 const ASKED: usize = 3;
 /// A worker's buffer; nothing in here is long.

@@ -76,6 +76,33 @@ fn a_node_that_falls_silent_does_not_keep_its_waiters() {
     assert!(gateway.client().call("XREAD BLOCK 100 STREAMS a 0").is_nil());
 }
 
+/// It is known that the node says nothing: who begins to wait now is not sent there, and so loses nothing there.
+#[test]
+fn a_silent_node_gets_no_new_waiters() {
+    let fake = FakeCluster::of(1);
+    let gateway = Gateway::before_nodes(&fake.addresses()).start();
+    let element = "*2\r\n$1\r\na\r\n$1\r\nx\r\n";
+    fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
+    fake.always(0, "BLPOP", Act::say(element));
+    // The connection for it is kept.
+    assert_eq!(gateway.client().call("BLPOP a 0").bytes(), element.as_bytes());
+    let (mut reader, mut waiter) = (gateway.client(), gateway.client());
+    assert_eq!(reader.call("GET a").text(), "a");
+    for words in ["GET", "PING", "HELLO"] {
+        fake.always(0, words, Act::Freeze);
+    }
+    reader.send(&request_line("GET a"));
+    let failed = || gateway.metric("slotway_probe_failures_total");
+    wait_for("a probe without an answer", || failed() >= 1.0);
+    waiter.send(&request_line("BLPOP a 0"));
+    wait_for("more probes", || failed() >= 3.0);
+    assert_eq!(fake.seen(0, "BLPOP"), 1, "it was sent to a node that says nothing");
+    fake.forget(0);
+    fake.always(0, "CLIENT ID", Act::say(":7\r\n"));
+    fake.always(0, "BLPOP", Act::say(element));
+    assert_eq!(waiter.reply().bytes(), element.as_bytes());
+}
+
 /// Its slots have gone elsewhere in good order, and it is too busy to say soon that nobody was given anything.
 #[test]
 fn a_slow_node_that_ends_a_wait_loses_no_element() {

@@ -12,6 +12,7 @@
 
 mod acl;
 mod admin;
+mod atomic_moves;
 mod audit;
 mod backup;
 mod blocking;
@@ -37,6 +38,7 @@ mod holds;
 mod hostile;
 mod info;
 mod killed;
+mod large;
 mod learned;
 mod limits;
 mod load;

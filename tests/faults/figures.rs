@@ -19,6 +19,9 @@ const COUNTERS: [(&str, &str); 5] = [
     ("panics", "slotway_panics_total"),
 ];
 
+/// Seconds in which a process has taken up what it needs, and something that grows would show.
+const LONG_ENOUGH: usize = 60;
+
 /// What gateways counted, by the names above.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Counted(BTreeMap<&'static str, u64>);
@@ -46,17 +49,23 @@ pub(crate) struct Pauses {
     pub(crate) longest: Moment,
     /// While the cluster itself served everything.
     pub(crate) beyond: Moment,
+    /// Whose that was.
+    pub(crate) of: Option<Asked>,
 }
 
 impl Pauses {
     pub(crate) fn of(asked: &[Asked], outages: &[Outage]) -> Self {
         let mut pauses = Self::default();
-        for Asked { span, .. } in asked.iter().filter(|asked| asked.class.is_prompt()) {
+        for asked in asked.iter().filter(|asked| asked.class.is_prompt()) {
+            let span = asked.span;
             pauses.longest = pauses.longest.max(span.answered - span.sent);
             let met = |outage: &&Outage| outage.begin < span.answered && outage.end > span.sent;
             let served = outages.iter().filter(met).map(|outage| outage.end).max();
             let since = served.unwrap_or_default().max(span.sent);
-            pauses.beyond = pauses.beyond.max(span.answered.saturating_sub(since));
+            let beyond = span.answered.saturating_sub(since);
+            if beyond > pauses.beyond {
+                (pauses.beyond, pauses.of) = (beyond, Some(*asked));
+            }
         }
         pauses
     }
@@ -81,11 +90,15 @@ pub(crate) fn kinds(journal: &Journal) -> BTreeMap<String, usize> {
     kinds
 }
 
-/// Memory and descriptors of a process, now and then.
+/// Memory and descriptors of a gateway's processes, one after the other, once a second.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Weight {
-    pub(crate) bytes: Vec<usize>,
-    pub(crate) descriptors: Vec<usize>,
+pub(crate) struct Weight(Vec<Weighed>);
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Weighed {
+    process: u32,
+    pub(crate) bytes: usize,
+    pub(crate) descriptors: usize,
 }
 
 impl Weight {
@@ -93,11 +106,7 @@ impl Weight {
     pub(crate) fn watch(process: &AtomicU32, stop: &AtomicBool) -> Self {
         let mut weight = Self::default();
         while !stop.load(Ordering::Relaxed) {
-            let process = process.load(Ordering::Relaxed);
-            if let Some((descriptors, bytes)) = weigh(process) {
-                weight.descriptors.push(descriptors);
-                weight.bytes.push(bytes);
-            }
+            weight.0.extend(weigh(process.load(Ordering::Relaxed)));
             for _ in 0..20 {
                 thread::sleep(Duration::from_millis(50));
                 if stop.load(Ordering::Relaxed) {
@@ -110,25 +119,31 @@ impl Weight {
 
     /// Most bytes at any time.
     pub(crate) fn most(&self) -> usize {
-        self.bytes.iter().copied().max().unwrap_or_default()
+        self.0.iter().map(|weighed| weighed.bytes).max().unwrap_or_default()
+    }
+
+    /// All of it, and what one process has of it that was there long enough to grow.
+    pub(crate) fn stretches(&self) -> Vec<&[Weighed]> {
+        let each = self.0.chunk_by(|one, next| one.process == next.process);
+        each.filter(|stretch| stretch.len() >= LONG_ENOUGH).chain([&self.0[..]]).collect()
     }
 
     /// Medians of the second quarter of the time and of the last one: at first there is nothing to hold yet.
-    pub(crate) fn growth(series: &[usize]) -> (usize, usize) {
-        let quarter = series.len() / 4;
-        let median = |part: &[usize]| {
-            let mut part = part.to_vec();
+    pub(crate) fn growth(stretch: &[Weighed], of: impl Fn(&Weighed) -> usize) -> (usize, usize) {
+        let quarter = stretch.len() / 4;
+        let median = |part: &[Weighed]| {
+            let mut part: Vec<usize> = part.iter().map(&of).collect();
             part.sort_unstable();
             part.get(part.len() / 2).copied().unwrap_or_default()
         };
-        (median(&series[quarter..2 * quarter]), median(&series[3 * quarter..]))
+        (median(&stretch[quarter..2 * quarter]), median(&stretch[3 * quarter..]))
     }
 }
 
 /// `None` when it has just ended.
-fn weigh(process: u32) -> Option<(usize, usize)> {
+fn weigh(process: u32) -> Option<Weighed> {
     let descriptors = fs::read_dir(format!("/proc/{process}/fd")).ok()?.count();
     let pages = fs::read_to_string(format!("/proc/{process}/statm")).ok()?;
     let resident: usize = pages.split(' ').nth(1)?.parse().ok()?;
-    Some((descriptors, resident * rustix::param::page_size()))
+    Some(Weighed { process, bytes: resident * rustix::param::page_size(), descriptors })
 }

@@ -1,15 +1,18 @@
 //! What a scenario must show, as the conditions of its verdict.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::micros;
-use crate::figures::{Weight, p99};
+use crate::figures::{Weighed, Weight, p99};
 use crate::history::{Fault, Moment};
 use crate::load::{Asked, Class, Trouble};
 use crate::run::Outcome;
 
 /// A silent node is found out after an interval and a probe, half a second each; then nothing more is sent to it.
-const FOUND_OUT: Duration = Duration::from_millis(1_500);
+pub(crate) const FOUND_OUT: Duration = Duration::from_millis(1_500);
+/// That a node is gone for good, its machine says at once; and that takes its way through a gateway that is busy.
+pub(crate) const AT_ONCE: Duration = Duration::from_millis(500);
 /// The same on a machine that is busy with other things.
 const FOUND_OUT_LATE: Duration = Duration::from_secs(5);
 pub(crate) const A_SECOND: Duration = Duration::from_secs(1);
@@ -50,7 +53,7 @@ pub(crate) fn pause_below(outcome: &Outcome<'_>, bound: Duration) -> Vec<Fault> 
 
 /// As [`only_in_flight`], and nobody but those who ask for the slots of the one node.
 pub(crate) fn only_in_flight_there(outcome: &Outcome<'_>) -> Vec<Fault> {
-    all([only_in_flight(outcome), nobody_else(outcome)])
+    all([only_in_flight(outcome, FOUND_OUT), nobody_else(outcome)])
 }
 
 /// Errors are for whoever asks for slots that are not served.
@@ -84,7 +87,10 @@ fn as_fast_as_before(outcome: &Outcome<'_>) -> Vec<Fault> {
     let Some(blow) = outcome.blows.first().filter(|_| !outcome.options.short) else {
         return Vec::new();
     };
-    let alive = |asked: &&Asked| !asked.class.has_keys() && !outcome.dead.contains(&asked.slot);
+    let alive = |asked: &&Asked| {
+        let is_keyed = !asked.class.has_keys() && asked.class != Class::Publish;
+        is_keyed && !outcome.dead.contains(&asked.slot)
+    };
     let all: Vec<&Asked> = outcome.journal.asked.iter().filter(alive).collect();
     let before = p99(all.iter().copied().filter(|asked| asked.span.answered < blow.begin));
     let during = p99(all
@@ -116,31 +122,58 @@ pub(crate) fn only_while_down(outcome: &Outcome<'_>) -> Vec<Fault> {
     all([named(unfair), pause_below(outcome, 2 * A_SECOND), heavy.into_iter().collect()])
 }
 
-/// Neither memory nor descriptors grow.
+/// Neither memory nor descriptors grow, not in one process and not from one to the next.
 pub(crate) fn flat(outcome: &Outcome<'_>) -> Vec<Fault> {
-    let growth = |what: &str, series: &[usize], room: usize| {
-        let (early, late) = Weight::growth(series);
+    let growth = |what: &str, (early, late): (usize, usize), room: usize| {
         (late > early + early / 4 + room).then(|| format!("{what} grew from {early} to {late}"))
     };
-    let weight = &outcome.weight;
-    let bytes = growth("memory", &weight.bytes, 16 << 20);
-    bytes.into_iter().chain(growth("descriptors", &weight.descriptors, 32)).collect()
+    let of = |stretch: &[Weighed]| {
+        let bytes = Weight::growth(stretch, |weighed| weighed.bytes);
+        let descriptors = Weight::growth(stretch, |weighed| weighed.descriptors);
+        [growth("memory", bytes, 16 << 20), growth("descriptors", descriptors, 32)]
+    };
+    outcome.weight.stretches().into_iter().flat_map(of).flatten().collect()
 }
 
-/// Reads never fail, and writes only as UNCERTAIN and when they were sent before the node was found out.
-pub(crate) fn only_in_flight(outcome: &Outcome<'_>) -> Vec<Fault> {
-    let found_out = if outcome.options.short { FOUND_OUT_LATE } else { FOUND_OUT };
+/// Reads never fail. Writes fail only as UNCERTAIN, and only those that were sent before it was found out that the node
+/// is gone, which takes so long.
+pub(crate) fn only_in_flight(outcome: &Outcome<'_>, found_out: Duration) -> Vec<Fault> {
+    let found_out = if outcome.options.short { FOUND_OUT_LATE } else { found_out };
     let in_flight = |trouble: &Trouble| {
         let sent: Moment = trouble.asked.span.sent;
         outcome.blows.iter().any(|blow| {
-            sent <= blow.begin + micros(found_out) && trouble.asked.span.answered >= blow.begin
+            sent <= blow.done + micros(found_out) && trouble.asked.span.answered >= blow.begin
         })
     };
     let is_fair = |trouble: &&Trouble| {
         let is_uncertain = trouble.text.starts_with("UNCERTAIN ");
         !trouble.asked.class.is_read() && is_uncertain && in_flight(trouble)
     };
-    named(outcome.journal.troubles.iter().filter(|trouble| !is_fair(trouble)))
+    let unfair = outcome.journal.troubles.iter().filter(|trouble| !is_fair(trouble));
+    all([named(unfair), one_piece_each(outcome)])
+}
+
+/// What one client has in flight at one time is what it has sent in one piece: whoever was told once that a node is lost
+/// must not be told twice. However busy the machine is.
+fn one_piece_each(outcome: &Outcome<'_>) -> Vec<Fault> {
+    let mut pieces: BTreeMap<(usize, u32), BTreeSet<Moment>> = BTreeMap::new();
+    for Trouble { asked, .. } in &outcome.journal.troubles {
+        // A wait is on a connection of its own, and who publishes may do so at another node than the one that was lost.
+        let is_shared = !matches!(asked.class, Class::Pop | Class::Publish);
+        let blow = outcome.blows.iter().rposition(|blow| blow.begin <= asked.span.answered);
+        if let Some(blow) = blow.filter(|_| is_shared) {
+            pieces.entry((blow, asked.client)).or_default().insert(asked.span.sent);
+        }
+    }
+    let twice = pieces.iter().filter(|(_, sent)| sent.len() > 1);
+    let fault = |((blow, client), sent): (&(usize, u32), &BTreeSet<Moment>)| {
+        format!(
+            "client {client} was told of errors {} times after {:?}",
+            sent.len(),
+            outcome.blows[*blow]
+        )
+    };
+    twice.map(fault).take(NAMED).collect()
 }
 
 fn named<'a>(troubles: impl Iterator<Item = &'a Trouble>) -> Vec<Fault> {

@@ -40,6 +40,10 @@ impl Verdict<'_> {
                         blow.what
                     );
                 }
+                if let Some(asked) = outcome.pauses.of {
+                    let (pause, sent) = (time(outcome.pauses.beyond), time(asked.span.sent));
+                    let _ = writeln!(text, "    longest pause: {pause}, of {asked:?} at {sent}");
+                }
                 for (kind, count) in kinds(&outcome.journal) {
                     let _ = writeln!(text, "    {count} x {kind}");
                 }

@@ -82,7 +82,7 @@ pub(crate) fn play<'a>(scenario: &Scenario, options: &'a Options) -> Outcome<'a>
         };
         let witnesses = WATCHED.map(witness);
         stage.rest(WARM_UP);
-        stage.until = stage.clock.now() + micros(options.duration());
+        stage.until = stage.clock.now() + micros(options.duration(scenario));
         loop {
             (scenario.happen)(&mut stage);
             if !stage.goes_on() {

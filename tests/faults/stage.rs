@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
 use crate::figures::Counted;
+use crate::happenings::gateway;
 use crate::harness::{Client, Cluster, Gateway, Reply, Server, Serving, Shape, Site, wait_within};
 use crate::history::Moment;
 use crate::history::losses::{LostNode, LostNodes};
@@ -21,12 +22,16 @@ use crate::tamper::Tamper;
 const LONG: Duration = Duration::from_secs(90);
 /// An answer of a node that serves comes within this time.
 const PROMPT: Duration = Duration::from_secs(1);
+/// How exactly the time of a hand-over is kept.
+const A_MOMENT: Duration = Duration::from_millis(20);
 
 /// One thing that was done to the cluster or to a gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct Blow {
     pub(crate) what: String,
     pub(crate) begin: Moment,
+    /// It was done by then.
+    pub(crate) done: Moment,
     /// From then on the cluster itself served everything again, as its nodes say.
     pub(crate) served: Moment,
     /// It was mended by then.
@@ -52,6 +57,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) dead: Vec<u16>,
     /// The gateway that is weighed.
     pub(crate) process: Arc<AtomicU32>,
+    /// The gateway hands over then, whatever happens.
+    pub(crate) hand_over_at: Option<Moment>,
 }
 
 impl<'a> Stage<'a> {
@@ -106,6 +113,7 @@ impl<'a> Stage<'a> {
             until: 0,
             dead: Vec::new(),
             process,
+            hand_over_at: None,
         }
     }
 
@@ -122,9 +130,24 @@ impl<'a> Stage<'a> {
         self.clock.now() < self.until
     }
 
-    /// Lets the load run undisturbed for a while.
-    pub(crate) fn rest(&self, time: Duration) {
-        thread::sleep(time);
+    /// Lets the load run for a while.
+    pub(crate) fn rest(&mut self, time: Duration) {
+        let end = Instant::now() + time;
+        loop {
+            self.hand_over_when_due();
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(A_MOMENT));
+        }
+    }
+
+    fn hand_over_when_due(&mut self) {
+        if self.hand_over_at.is_some_and(|due| due <= self.clock.now()) {
+            self.hand_over_at = None;
+            gateway::take_over(self);
+        }
     }
 
     /// Asks one node; `None` if it does not answer in time.
@@ -166,8 +189,9 @@ impl<'a> Stage<'a> {
     }
 
     /// Waits until the node takes writes as a primary; says when.
-    pub(crate) fn wait_for_takeover(&self, replica: usize) -> Moment {
+    pub(crate) fn wait_for_takeover(&mut self, replica: usize) -> Moment {
         wait_within(LONG, "a replica that takes over", || {
+            self.hand_over_when_due();
             let role = self.ask(replica, "ROLE").map(|role| role.items());
             let is_primary = role.is_some_and(|role| role[0].text() == "master");
             is_primary && self.is_ok(replica)
@@ -213,7 +237,18 @@ impl<'a> Stage<'a> {
     }
 
     pub(crate) fn struck(&mut self, what: impl Into<String>, begin: Moment, served: Moment) {
+        self.struck_by(what, begin, begin, served);
+    }
+
+    /// The same for what takes its time to be done.
+    pub(crate) fn struck_by(
+        &mut self,
+        what: impl Into<String>,
+        begin: Moment,
+        done: Moment,
+        served: Moment,
+    ) {
         let end = self.clock.now();
-        self.blows.push(Blow { what: what.into(), begin, served, end });
+        self.blows.push(Blow { what: what.into(), begin, done, served, end });
     }
 }

@@ -287,11 +287,11 @@ fn settings_must_fit_together() {
         (
             "backend.reconnect_min = \"2s\"",
             "FILE:1:25: `backend.reconnect_min` must not exceed `backend.reconnect_max`, which \
-             is \"1s\"",
+             is \"250ms\"",
         ),
         (
-            "cluster.refresh_interval = \"100ms\"",
-            "FILE:1:28: `cluster.refresh_min_interval` must not exceed \
+            "cluster.refresh_interval = \"100ms\"\ncluster.refresh_min_interval = \"200ms\"",
+            "FILE:2:32: `cluster.refresh_min_interval` must not exceed \
              `cluster.refresh_interval`, which is \"100ms\"",
         ),
         (

@@ -158,7 +158,7 @@ async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>
             (_, Some(ending)) => Try::reply(waiting.ended(ending)),
             (again, None) => again,
         },
-        (None, Some(Ending::Left | Ending::Drain)) => Try::reply([]),
+        (None, Some(Ending::Left)) => Try::reply([]),
         (None, _) => lost(waiting),
     }
 }

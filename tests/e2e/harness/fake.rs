@@ -47,7 +47,8 @@ struct Node {
 
 #[derive(Default)]
 struct State {
-    shards: Vec<(u16, u16, SocketAddr, String)>,
+    /// First and last slot, address and ID of each node that owns some. Thousands share it.
+    shards: Arc<Vec<(u16, u16, SocketAddr, String)>>,
     /// Rules in order of preference: the first whose words start the request applies.
     rules: Vec<Rule>,
     seen: Vec<Vec<Vec<u8>>>,
@@ -71,7 +72,7 @@ impl FakeCluster {
     pub(crate) fn of(count: u16) -> Self {
         let listeners: Vec<TcpListener> =
             (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-        let shards: Vec<_> = listeners
+        let shards: Arc<Vec<_>> = listeners
             .iter()
             .zip(0..)
             .map(|(listener, place)| {
@@ -79,12 +80,13 @@ impl FakeCluster {
                 let last = if place + 1 == count { 16_383 } else { (place + 1) * share - 1 };
                 (place * share, last, listener.local_addr().unwrap(), format!("{place:040x}"))
             })
-            .collect();
+            .collect::<Vec<_>>()
+            .into();
         let nodes = listeners
             .into_iter()
-            .zip(&shards)
+            .zip(shards.iter())
             .map(|(listener, (_, _, address, id))| {
-                let state = Mutex::new(State { shards: shards.clone(), ..State::default() });
+                let state = Mutex::new(State { shards: Arc::clone(&shards), ..State::default() });
                 let node = Arc::new(Node { address: *address, id: id.clone(), state });
                 let accepting = Arc::clone(&node);
                 thread::spawn(move || {
@@ -167,7 +169,21 @@ impl FakeCluster {
     pub(crate) fn give_all_slots(&self, node: usize) {
         let owner = &self.nodes[node];
         for other in &self.nodes {
-            other.state.lock().unwrap().shards = vec![(0, 16_383, owner.address, owner.id.clone())];
+            let all = vec![(0, 16_383, owner.address, owner.id.clone())];
+            other.state.lock().unwrap().shards = all.into();
+        }
+    }
+
+    /// Gives every node the slots of the next one, in the eyes of every node.
+    pub(crate) fn pass_slots_on(&self) {
+        let mut shards = self.nodes[0].state.lock().unwrap().shards.to_vec();
+        let ranges: Vec<(u16, u16)> = shards.iter().map(|shard| (shard.0, shard.1)).collect();
+        for (shard, range) in shards.iter_mut().zip(ranges.iter().cycle().skip(1)) {
+            (shard.0, shard.1) = *range;
+        }
+        let shards = Arc::new(shards);
+        for node in &self.nodes {
+            node.state.lock().unwrap().shards = Arc::clone(&shards);
         }
     }
 

@@ -13,17 +13,23 @@ const NONSENSE: Duration = Duration::from_secs(5);
 
 /// Another process takes over, and the former one drains.
 pub(crate) fn hand_over(stage: &mut Stage<'_>) {
+    let former = take_over(stage);
+    if stage.gateways[0].id() == former {
+        stage.gateways[0].wait_for_end();
+    }
+    stage.rest(SERVES);
+}
+
+/// The same, without waiting for the former one's end. Returns its number.
+pub(crate) fn take_over(stage: &mut Stage<'_>) -> u32 {
     let begin = stage.clock.now();
     stage.counted.add(&stage.gateways[0]);
     let former = stage.serving.hand_over(&stage.gateways[0]);
     if let Some(successor) = stage.serving.0 {
         stage.process.store(successor, Ordering::Relaxed);
     }
-    if stage.gateways[0].id() == former {
-        stage.gateways[0].wait_for_end();
-    }
     stage.struck(format!("process {former} hands over"), begin, begin);
-    stage.rest(SERVES);
+    former
 }
 
 /// One of two is killed. It has no successor.
@@ -53,10 +59,10 @@ pub(crate) fn drip(stage: &mut Stage<'_>) {
 fn spoil(stage: &mut Stage<'_>, mode: Mode) {
     stage.dead = super::planned::slots_of(stage, 0);
     let begin = stage.clock.now();
-    let tamper = stage.tamper.as_ref().unwrap();
-    tamper.set(mode);
+    let say = |stage: &Stage<'_>, mode| stage.tamper.as_ref().unwrap().set(mode);
+    say(stage, mode);
     stage.rest(NONSENSE);
-    tamper.set(Mode::Honest);
+    say(stage, Mode::Honest);
     let served = stage.clock.now();
     stage.struck(format!("node 0 is {mode:?}"), begin, served);
     stage.rest(NONSENSE);

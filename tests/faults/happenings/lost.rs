@@ -16,12 +16,13 @@ pub(crate) fn kill(stage: &mut Stage<'_>) {
     let (primary, replica) = stage.any_shard();
     let begin = stage.clock.now();
     stage.cluster.node_mut(primary).kill();
+    let done = stage.clock.now();
     stage.keep_record(primary, begin, begin);
     let served = stage.wait_for_takeover(replica);
     stage.rest(BETWEEN);
     stage.cluster.node_mut(primary).start();
     stage.wait_until_whole();
-    stage.struck(format!("node {primary} is killed"), begin, served);
+    stage.struck_by(format!("node {primary} is killed"), begin, done, served);
 }
 
 /// A primary stops without closing anything.
@@ -43,13 +44,14 @@ pub(crate) fn power_off(stage: &mut Stage<'_>) {
     let (primary, replica) = stage.any_shard();
     let (begin, ip) = (stage.clock.now(), stage.ip(primary));
     stage.network.as_mut().unwrap().power_off(ip);
+    let done = stage.clock.now();
     let served = stage.wait_for_takeover(replica);
     let so_far = Duration::from_micros(stage.clock.now() - begin);
     stage.rest(GONE.saturating_sub(so_far));
     stage.keep_record(primary, begin, begin);
     stage.network.as_mut().unwrap().heal();
     stage.wait_until_whole();
-    stage.struck(format!("node {primary} is without power"), begin, served);
+    stage.struck_by(format!("node {primary} is without power"), begin, done, served);
 }
 
 /// A primary and its replica are killed, and come back with what they had.
@@ -59,12 +61,14 @@ pub(crate) fn kill_shard(stage: &mut Stage<'_>) {
     let begin = stage.clock.now();
     stage.cluster.node_mut(replica).kill();
     stage.cluster.node_mut(primary).kill();
+    let done = stage.clock.now();
     stage.rest(GONE);
     stage.cluster.node_mut(primary).start();
     stage.cluster.node_mut(replica).start();
     stage.wait_until_whole();
     let served = stage.clock.now();
-    stage.struck(format!("nodes {primary} and {replica}, one shard, are killed"), begin, served);
+    let what = format!("nodes {primary} and {replica}, one shard, are killed");
+    stage.struck_by(what, begin, done, served);
 }
 
 /// All nodes are killed, and come back half a minute later with what they had.

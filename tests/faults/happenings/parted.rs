@@ -17,11 +17,12 @@ pub(crate) fn gateway(stage: &mut Stage<'_>) {
     let (begin, node) = (stage.clock.now(), stage.ip(primary));
     let gateways: Vec<_> = stage.gateway_addresses().iter().map(SocketAddr::ip).collect();
     stage.network.as_mut().unwrap().part(&gateways, &[node]);
+    let done = stage.clock.now();
     stage.rest(CUT);
     stage.network.as_mut().unwrap().heal();
     let served = stage.clock.now();
     stage.rest(CUT);
-    stage.struck(format!("the gateway does not reach node {primary}"), begin, served);
+    stage.struck_by(format!("the gateway does not reach node {primary}"), begin, done, served);
 }
 
 /// The cluster falls in two: a primary and another one's replica on one side, the others on the other. The gateway
@@ -35,6 +36,7 @@ pub(crate) fn cluster(stage: &mut Stage<'_>) {
     let ips = |places: Vec<usize>| places.into_iter().map(|place| stage.ip(place)).collect();
     let (these, those): (Vec<IpAddr>, Vec<IpAddr>) = (ips(these), ips(those));
     stage.network.as_mut().unwrap().part(&these, &those);
+    let done = stage.clock.now();
     let served = stage.wait_for_takeover(replica);
     let so_far = Duration::from_micros(stage.clock.now() - begin);
     stage.rest(GONE.saturating_sub(so_far));
@@ -42,7 +44,7 @@ pub(crate) fn cluster(stage: &mut Stage<'_>) {
     stage.keep_record(primary, begin, stage.clock.now());
     stage.network.as_mut().unwrap().heal();
     stage.wait_until_whole();
-    stage.struck(format!("nodes {few:?} do not see the others"), begin, served);
+    stage.struck_by(format!("nodes {few:?} do not see the others"), begin, done, served);
 }
 
 /// The network between the gateway and one primary loses everything for a moment, again and again.

@@ -68,6 +68,7 @@ impl Class {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Asked {
     pub(crate) class: Class,
+    pub(crate) client: u32,
     pub(crate) span: Span,
     /// Of its only or first key.
     pub(crate) slot: u16,
@@ -208,7 +209,8 @@ impl Seat<'_> {
         for (request, came) in requests.iter().zip(came) {
             let span = Span { sent, answered: came.at };
             let slot = key_slot(request.key.as_bytes());
-            told.push((span, self.note(Asked { class: request.class, span, slot }, came.reply)));
+            let asked = Asked { class: request.class, client: self.number, span, slot };
+            told.push((span, self.note(asked, came.reply)));
         }
         told
     }
