@@ -60,6 +60,8 @@ impl Line {
                 Ok(()) => loop {
                     match client.try_reply() {
                         Ok(reply) => came.push(Came { at: clock.now(), reply: Some(reply) }),
+                        // This process was stopped for a while.
+                        Err(error) if error.kind() == ErrorKind::Interrupted => {}
                         Err(error) => break error,
                     }
                     if came.len() == requests.len() {
