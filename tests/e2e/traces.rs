@@ -1,4 +1,4 @@
-//! Traces as a collector gets them: `cargo test --features traces --test e2e traces`.
+//! Traces as a collector gets them.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{Cluster, Gateway, key_slot, wait_for};
+use crate::harness::{Client, Cluster, Gateway, key_slot, request_line, wait_for};
 
 /// A collector that keeps what it is sent.
 struct Collector {
@@ -43,10 +43,17 @@ impl Collector {
 
     /// The trace whose request has this name, once all of it has come: the request first, its parts behind it.
     fn trace_of(&self, name: &str) -> Vec<Span> {
+        self.trace_besides(name, &[])
+    }
+
+    /// The same for another one than this.
+    fn trace_besides(&self, name: &str, known: &[Span]) -> Vec<Span> {
         let mut found = Vec::new();
+        let is_new = |span: &Span| known.iter().all(|known| known.trace != span.trace);
         wait_for(&format!("the trace of {name}"), || {
             let spans = self.spans();
-            let Some(root) = spans.iter().find(|span| span.name == name && span.kind == 2) else {
+            let is_root = |span: &&Span| span.name == name && span.kind == 2 && is_new(span);
+            let Some(root) = spans.iter().find(is_root) else {
                 return false;
             };
             let parts = root.attributes["slotway.parts"].parse::<usize>().unwrap();
@@ -177,6 +184,59 @@ fn a_request_and_its_parts_are_told_of() {
     assert!(sent.contains(r#"{"stringValue":"gate"}"#), "{sent}");
     assert!(!sent.contains("secret") && !sent.contains("hidden"), "a key or a value: {sent}");
     client.call(&format!("DEL {}", keys.join(" ")));
+}
+
+#[test]
+fn what_runs_on_connections_of_its_own_is_told_of() {
+    let collector = Collector::start();
+    let gateway = Gateway::before(Cluster::shared())
+        .setting("traces.endpoint", collector.endpoint())
+        .setting("traces.ratio", 1.0)
+        .start();
+    let (mut client, mut other) = (gateway.client(), gateway.client());
+    let names = |trace: &[Span]| -> Vec<String> {
+        trace[1..].iter().map(|part| part.name.clone()).collect()
+    };
+    let [near, far] = ["traces:{a}list", "traces:{b}list"];
+    assert_ne!(key_slot(near.as_bytes()), key_slot(far.as_bytes()));
+
+    // A wait in one slot is the node's, from its beginning to the element.
+    client.send(&request_line(&format!("BLPOP {near} 0")));
+    wait_for("the wait to begin", || gateway.metric("slotway_blocked_clients") == 1.0);
+    other.call(&format!("RPUSH {near} x"));
+    assert_eq!(client.reply().items().len(), 2);
+    let wait = collector.trace_of("BLPOP");
+    assert_eq!(names(&wait), ["BLPOP"], "{wait:?}");
+
+    // A wait in several slots asks the nodes whenever there may be something.
+    client.send(&request_line(&format!("BRPOP {near} {far} 0")));
+    wait_for("the wait to begin", || gateway.metric("slotway_blocked_clients") == 1.0);
+    other.call(&format!("RPUSH {far} x"));
+    assert_eq!(client.reply().items().len(), 2);
+    let wait = collector.trace_of("BRPOP");
+    assert!(wait.len() > 1 && names(&wait).iter().all(|name| name == "RPOP"), "{wait:?}");
+
+    // A transaction over several slots: each node is asked first whether it would, and then told to.
+    let [near, far] = ["traces:{a}x", "traces:{b}x"];
+    let block = |client: &mut Client, of: [&str; 2]| {
+        client.call("MULTI");
+        of.iter().for_each(|key| assert_eq!(client.call(&format!("SET {key} 1")).text(), "QUEUED"));
+        assert_eq!(client.call("EXEC").items().len(), 2);
+    };
+    block(&mut client, [near, far]);
+    let exec = collector.trace_of("EXEC");
+    assert_eq!(names(&exec), ["MULTI"; 4], "{exec:?}");
+
+    // The block of a watched slot goes down the connection that watches.
+    assert_eq!(other.call(&format!("WATCH {near}")).text(), "OK");
+    let watch = collector.trace_of("WATCH");
+    assert_eq!(names(&watch), ["WATCH"], "{watch:?}");
+    other.call("MULTI");
+    other.call(&format!("GETSET {near} 2"));
+    assert_eq!(other.call("EXEC").items().len(), 1);
+    let exec = collector.trace_besides("EXEC", &exec);
+    assert_eq!(names(&exec), ["MULTI"], "{exec:?}");
+    client.call(&format!("DEL {near} {far}"));
 }
 
 #[test]

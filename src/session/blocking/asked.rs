@@ -7,12 +7,16 @@ use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::backend::{Asker, Pool, Terms, Ticket};
+use crate::backend::{Asker, Noticed, Pool, Terms, Ticket};
+
+use super::super::traces::Trail;
 
 /// Where the reply comes in. It is an element that somebody waited for, so it has no bound but the servers' own.
 #[derive(Default)]
 pub(super) struct Asked {
     state: RefCell<State>,
+    /// Leads to the request that waits.
+    trail: Trail,
 }
 
 #[derive(Default)]
@@ -26,10 +30,11 @@ const TICKET: Ticket = Ticket::new(0, 0);
 
 impl Asked {
     /// Sends a request to the owner of its slot.
-    pub(super) fn owner(pool: &Rc<Pool>, terms: Terms, request: Vec<u8>) -> Rc<Self> {
-        let asked = Rc::new(Self::default());
+    pub(super) fn owner(pool: &Rc<Pool>, trail: Trail, terms: Terms, request: Vec<u8>) -> Rc<Self> {
+        let ticket = trail.mark(TICKET);
+        let asked = Rc::new(Self { trail, ..Self::default() });
         let asker: Rc<dyn Asker> = asked.clone();
-        pool.send_bytes(terms, &asker, TICKET, request.into());
+        pool.send_bytes(terms, &asker, ticket, request.into());
         asked
     }
 
@@ -78,4 +83,8 @@ impl Asker for Asked {
     fn split(&self, _: Ticket, _: Bytes) {}
 
     fn disturbed(&self) {}
+
+    fn noticed(&self, noticed: &Noticed) {
+        self.trail.noticed(noticed);
+    }
 }

@@ -133,10 +133,15 @@ async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>
         return Try::Again(error(NOT_SERVED));
     }
     waiting.begins_to_wait();
+    let (trail, began) = (waiting.trail(), pool.clock().tick());
+    let told = |reply: &[u8]| trail.leased(&node, &frame, (began, pool.clock().tick()), reply);
     let ending = tokio::select! {
         biased;
         reply = held.reply(&mut waiting.wish) => return match reply {
-            Ok(reply) => heard(waiting, held, &reply),
+            Ok(reply) => {
+                told(&reply);
+                heard(waiting, held, &reply)
+            }
             Err(_) => lost(waiting),
         },
         ending = wait.ended() => Some(ending),
@@ -144,6 +149,9 @@ async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>
         () = overdue(waiting.deadline) => None,
     };
     let reply = held.recall(waiting).await;
+    if let Some(reply) = &reply {
+        told(reply);
+    }
     match (reply, ending) {
         (Some(reply), None) if is_empty(&reply) => {
             held.give_back(&pool);

@@ -39,6 +39,7 @@ use super::conversation::{Conversation, Flow};
 use super::family::family;
 use super::places::About;
 use super::steps::Call;
+use super::traces::Trail;
 use super::worker::Worker;
 
 use asked::Asked;
@@ -135,19 +136,22 @@ pub(super) fn begin(
     *conversation.client.wait.borrow_mut() = Some(wait.clone());
     let waiting = Waiting {
         worker,
+        client: Rc::downgrade(&conversation.client),
         manner: conversation.manner(),
         wish,
         wait,
         deadline: None,
         blocked: None,
     };
-    spawn_local(waiting.run(slot, Rc::downgrade(&conversation.client), ticket));
+    spawn_local(waiting.run(slot, ticket));
     Flow::Next
 }
 
 /// One wait from its beginning to its reply.
 struct Waiting {
     worker: Rc<Worker>,
+    /// Held weakly: its connection closes when its session says so.
+    client: Weak<Client>,
     manner: Manner,
     wish: Wish,
     wait: Rc<Wait>,
@@ -174,8 +178,7 @@ impl Drop for Blocked {
 }
 
 impl Waiting {
-    /// The client is held weakly: its connection closes when its session says so.
-    async fn run(mut self, slot: Option<Slot>, client: Weak<Client>, ticket: Ticket) {
+    async fn run(mut self, slot: Option<Slot>, ticket: Ticket) {
         let time = self.wish.time();
         self.deadline = time.ok().flatten().and_then(|time| Instant::now().checked_add(time));
         let reply = match slot {
@@ -183,7 +186,7 @@ impl Waiting {
             None => tracked::perform(&mut self).await,
         };
         self.blocked = None;
-        let client = client.upgrade();
+        let client = self.client.upgrade();
         let left = self.wait.left.get();
         let here = client.as_ref().is_some_and(|client| !left && client.replies.end().is_none());
         if !here {
@@ -205,6 +208,12 @@ impl Waiting {
             self.worker.metrics.limit_reached(Limit::Leases);
         }
         tracked::perform(self).await
+    }
+
+    /// Leads to its request, if that is traced and its client is there.
+    fn trail(&self) -> Trail {
+        let client = self.client.upgrade();
+        client.map(|client| client.replies.latest().0).unwrap_or_default()
     }
 
     /// There was nothing at first: now it waits.
@@ -249,7 +258,7 @@ fn put_back(waiting: &Waiting, reply: &[u8]) {
     let worker = &waiting.worker;
     worker.metrics.element_returned();
     let terms = Terms::new(Some(Slot::of(&key)), waiting.manner.read_here());
-    let asked = Asked::owner(&worker.pool, terms, request);
+    let asked = Asked::owner(&worker.pool, Trail::default(), terms, request);
     spawn_local(async move {
         let reply = asked.reply().await;
         if reply.first() == Some(&b'-') {

@@ -66,9 +66,9 @@ fn not_served(waiting: &Waiting) -> Vec<u8> {
 
 /// Does what the waiter wants, without waiting.
 async fn attempt(waiting: &Waiting, turn: &Turn) -> Vec<Vec<u8>> {
-    let Waiting { worker, manner, wish, .. } = waiting;
+    let Waiting { worker, client, manner, wish, .. } = waiting;
     if wish.crosses_slots() {
-        return vec![steps::pass_element(worker, *manner, &wish.call).await];
+        return vec![steps::pass_element(worker, client.upgrade(), *manner, &wish.call).await];
     }
     ask(waiting, wish.tries(turn)).await
 }
@@ -117,7 +117,8 @@ async fn find_latest(waiting: &mut Waiting) -> Result<(), Vec<u8>> {
 
 /// Sends all requests at once and waits for all replies, whatever happens to the client meanwhile.
 async fn ask(waiting: &Waiting, requests: Vec<(Slot, Vec<u8>)>) -> Vec<Vec<u8>> {
-    let send = |(slot, request)| Asked::owner(&waiting.worker.pool, waiting.terms(slot), request);
+    let (pool, trail) = (&waiting.worker.pool, waiting.trail());
+    let send = |(slot, request)| Asked::owner(pool, trail.clone(), waiting.terms(slot), request);
     let asked: Vec<_> = requests.into_iter().map(send).collect();
     let mut replies = Vec::with_capacity(asked.len());
     for one in asked {

@@ -98,7 +98,13 @@ impl<'a> Hold<'a> {
         let limit = self.steps.worker.gateway.settings().backend.request_timeout;
         let address = self.lease.address().clone();
         let silent = |_| Err(LeaseError::Lost(format!("{address}: no reply in time")));
-        timeout(limit, self.lease.ask(requests, count)).await.unwrap_or_else(silent)
+        let began = self.steps.worker.clock.tick();
+        let asked = timeout(limit, self.lease.ask(requests, count)).await;
+        let replies = asked.unwrap_or_else(silent)?;
+        if let Some(last) = replies.last() {
+            self.steps.leased(&self.lease, requests, began, last);
+        }
+        Ok(replies)
     }
 
     /// Runs these as one transaction, unless what is watched has changed: then `None`, and nothing ran. The

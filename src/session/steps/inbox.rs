@@ -51,7 +51,7 @@ impl Inbox {
     }
 
     /// Each step belongs to this request.
-    pub(super) fn traced(mut self, trail: &Trail) -> Self {
+    pub(in crate::session) fn traced(mut self, trail: &Trail) -> Self {
         self.trail = trail.clone();
         self
     }

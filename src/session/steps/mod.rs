@@ -44,7 +44,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 
-use crate::backend::{ABORTED, Asker, LeaseError, Manner, Terms, Ticket};
+use crate::backend::{ABORTED, Asker, Lease, LeaseError, Manner, Micros, Terms, Ticket};
 use crate::cluster::Slot;
 use crate::command::{Class, CommandSpec};
 use crate::metrics::Limit;
@@ -54,6 +54,7 @@ use crate::route::CursorError;
 use super::client::Client;
 use super::conversation::{Conversation, Flow};
 use super::family::family;
+use super::traces::Trail;
 use super::worker::Worker;
 
 pub(super) use ask_where::Shapes;
@@ -131,9 +132,14 @@ async fn perform(steps: &Steps, call: &Call) -> Outcome {
     }
 }
 
-/// Moves an element to a list in another slot, for a request that waits for one: `BLMOVE`, `BRPOPLPUSH`.
-pub(super) async fn pass_element(worker: &Rc<Worker>, manner: Manner, call: &Call) -> Vec<u8> {
-    let steps = Steps::new(worker.clone(), None, manner);
+/// Moves an element to a list in another slot, for a client that waits for one: `BLMOVE`, `BRPOPLPUSH`.
+pub(super) async fn pass_element(
+    worker: &Rc<Worker>,
+    client: Option<Rc<Client>>,
+    manner: Manner,
+    call: &Call,
+) -> Vec<u8> {
+    let steps = Steps::new(worker.clone(), client, manner);
     pass::perform(&steps, call).await.unwrap_or_else(|stop| stop.line())
 }
 
@@ -272,6 +278,17 @@ impl Steps {
         Self::new(worker, None, Manner::own())
     }
 
+    /// Leads to the request, if that is traced.
+    fn trail(&self) -> Trail {
+        self.client.as_ref().map(|client| client.replies.latest().0).unwrap_or_default()
+    }
+
+    /// A node has answered on a connection of the request's own, since then.
+    fn leased(&self, lease: &Lease, request: &[u8], began: Micros, reply: &[u8]) {
+        let now = self.worker.clock.tick();
+        self.trail().leased(lease.address(), request, (began, now), reply);
+    }
+
     /// The line that says why it stops.
     fn tell(&self, stop: Stop) -> Vec<u8> {
         if matches!(stop, Stop::TooLarge) {
@@ -323,8 +340,7 @@ impl Steps {
     /// The replies are too large together.
     async fn ask_all(&self, steps: Vec<Step>) -> Result<Vec<Vec<u8>>, Stop> {
         let most = self.worker.gateway.settings().routing.gathered_bytes;
-        let trail = self.client.as_ref().map(|client| client.replies.latest().0);
-        let trail = trail.unwrap_or_default();
+        let trail = self.trail();
         let inbox = Inbox::new(steps.len(), most).counted(&self.share).traced(&trail);
         let inbox = Rc::new(inbox);
         let asker: Rc<dyn Asker> = inbox.clone();

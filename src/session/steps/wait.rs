@@ -39,6 +39,7 @@ async fn ask(steps: &Steps, slot: Slot, request: &[u8]) -> Outcome {
     let mut bytes = Vec::new();
     write::command(&mut bytes, &["PING"]);
     bytes.extend_from_slice(request);
+    let began = steps.worker.clock.tick();
     lease.send(&bytes).await?;
     let limit = steps.worker.gateway.settings().backend.request_timeout;
     let silent = |_| Err(LeaseError::Lost("no reply in time".to_owned()));
@@ -47,6 +48,7 @@ async fn ask(steps: &Steps, slot: Slot, request: &[u8]) -> Outcome {
         return Err(Stop::Node(pong.to_vec()));
     }
     let reply = next(steps, &mut lease).await?;
+    steps.leased(&lease, request, began, &reply);
     pool.give_back(lease);
     Ok(reply.to_vec())
 }

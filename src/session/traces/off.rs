@@ -1,7 +1,7 @@
 //! No traces.
 
 use std::cell::OnceCell;
-use std::rc::Weak;
+use std::rc::{Rc, Weak};
 
 use crate::backend::{Micros, Noticed, Ticket};
 use crate::metrics::Outcome;
@@ -44,6 +44,8 @@ impl Trail {
     }
 
     pub(in crate::session) fn noticed(&self, _: &Noticed) {}
+
+    pub(in crate::session) fn leased(&self, _: &Rc<str>, _: &[u8], _: (Micros, Micros), _: &[u8]) {}
 }
 
 impl Traced {

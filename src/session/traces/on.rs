@@ -8,6 +8,8 @@ use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
+
 use crate::backend::{Micros, Noticed, Ticket, micros};
 use crate::config::{Live, Settings};
 use crate::metrics::Outcome;
@@ -109,6 +111,28 @@ impl Trail {
     pub(in crate::session) fn noticed(&self, noticed: &Noticed) {
         if let Some(root) = &self.0 {
             root.part(noticed);
+        }
+    }
+
+    /// A node has answered a part that went down a connection of the session's own, between these times.
+    pub(in crate::session) fn leased(
+        &self,
+        node: &Rc<str>,
+        request: &[u8],
+        (began, at): (Micros, Micros),
+        reply: &[u8],
+    ) {
+        if let Some(root) = &self.0 {
+            let total = at.saturating_sub(began);
+            root.part(&Noticed {
+                request: Bytes::copy_from_slice(request),
+                total,
+                node: Some((node.clone(), total)),
+                reply: reply.len(),
+                ticket: Ticket::new(0, 0),
+                failed: reply.first() == Some(&b'-'),
+                at,
+            });
         }
     }
 }

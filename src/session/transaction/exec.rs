@@ -14,6 +14,7 @@ use super::super::conversation::Conversation;
 use super::super::pubsub::{Destination, Publication};
 use super::super::scripts;
 use super::super::steps::Inbox;
+use super::super::traces::Trail;
 use super::super::worker::Worker;
 use super::queue::{Block, Queue, Turn, assemble};
 use super::watch::{Failure, Watch};
@@ -60,6 +61,8 @@ struct BlockReply {
 /// The blocks of a transaction on their way.
 pub(super) struct Execution<'a> {
     worker: &'a Rc<Worker>,
+    /// Leads to EXEC.
+    trail: Trail,
     manner: Manner,
     /// Blocks that have run and may have written.
     ran: usize,
@@ -91,11 +94,12 @@ impl Done {
 /// Runs what was collected, unless a watched key has changed.
 pub(super) async fn run(
     worker: &Rc<Worker>,
+    trail: Trail,
     manner: Manner,
     mut queue: Queue,
     watches: Vec<Watch>,
 ) -> Result<Done, Stop> {
-    let mut execution = Execution { worker, manner, ran: 0 };
+    let mut execution = Execution { worker, trail, manner, ran: 0 };
     let mut messages = queue.take_messages();
     let (mut blocks, turns) = queue.into_parts();
     for block in &mut blocks {
@@ -207,7 +211,7 @@ impl Execution<'_> {
             let Some((place, block)) = at(&watch).and_then(|at| Some((at, blocks.get(at)?))) else {
                 return Err(self.give_up(watches, Stop::Unexpected).await);
             };
-            match watch.exec(self.worker, self.manner, block).await {
+            match watch.exec(self.worker, &self.trail, self.manner, block).await {
                 Ok(array) => {
                     self.ran += usize::from(!block.reads());
                     if let Some(reply) = replies.get_mut(place) {
@@ -275,12 +279,12 @@ impl Execution<'_> {
     /// sent again.
     async fn ask(&self, blocks: Vec<(&Block, Bytes, bool)>) -> Result<Vec<Vec<u8>>, Stop> {
         let most = self.worker.gateway.settings().limits.output_hard;
-        let inbox = Rc::new(Inbox::new(blocks.len(), most));
+        let inbox = Rc::new(Inbox::new(blocks.len(), most).traced(&self.trail));
         let asker: Rc<dyn Asker> = inbox.clone();
         for ((block, bytes, repeatable), place) in blocks.into_iter().zip(0..) {
             let mut terms = block.terms(self.manner);
             terms.repeatable = repeatable;
-            let ticket = Ticket::new(place, 0);
+            let ticket = self.trail.mark(Ticket::new(place, 0));
             self.worker.pool.send_bytes(terms, &asker, ticket, bytes);
         }
         inbox.replies().await.ok_or(Stop::TooLarge)

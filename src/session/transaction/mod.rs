@@ -311,7 +311,13 @@ fn begin(conversation: &mut Conversation, spec: &CommandSpec) -> Flow {
     let watching = conversation.transaction.watching.take();
     let watches = watching.map(|watching| watching.take()).unwrap_or_default();
     let (here, commands) = (queue.take_here(), queue.commands());
-    let run = async move { exec::run(&worker, manner, queue, watches).await };
+    let client = conversation.client.clone();
+    let run = async move {
+        // Its place is made when it begins to run.
+        let (trail, _) = client.replies.latest();
+        drop(client);
+        exec::run(&worker, trail, manner, queue, watches).await
+    };
     if here.is_empty() {
         conversation.answer_later(family(spec), async move {
             let reply = run.await.and_then(|done| done.reply(&[]));

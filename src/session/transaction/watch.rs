@@ -22,6 +22,7 @@ use crate::resp::{Request, write};
 
 use super::super::conversation::{Conversation, Flow};
 use super::super::family::family;
+use super::super::traces::Trail;
 use super::super::worker::Worker;
 use super::queue::Block;
 use super::{CROSSSLOT, TOO_LARGE, Transaction, limit};
@@ -94,10 +95,12 @@ pub(super) fn begin(
         return conversation.fail(family(spec), TOO_LARGE);
     }
     let (worker, manner) = (conversation.worker.clone(), conversation.manner());
+    let client = conversation.client.clone();
     conversation.answer_later(family(spec), async move {
-        for (slot, keys) in parts {
+        let (trail, _) = client.replies.latest();
+        for part in parts {
             // What was watched before a slot that fails stays so: EXEC may find a change too many, never one too few.
-            let reply = watching.add(&worker, manner, slot, keys).await;
+            let reply = watching.add(&worker, &trail, manner, part).await;
             if reply != OK {
                 return reply;
             }
@@ -143,9 +146,9 @@ impl Watching {
     pub(super) async fn add(
         &self,
         worker: &Worker,
+        trail: &Trail,
         manner: Manner,
-        slot: Slot,
-        keys: Vec<Bytes>,
+        (slot, keys): (Slot, Vec<Bytes>),
     ) -> Vec<u8> {
         let known = {
             let mut watches = self.watches.borrow_mut();
@@ -153,8 +156,8 @@ impl Watching {
             at.map(|at| watches.remove(at))
         };
         let watch = match known {
-            Some(watch) => Ok(watch.with(worker, manner, keys).await),
-            None => Watch::begin(worker, manner, slot, keys).await,
+            Some(watch) => Ok(watch.with(worker, trail, manner, keys).await),
+            None => Watch::begin(worker, trail, manner, (slot, keys)).await,
         };
         match watch {
             Ok(watch) => {
@@ -170,9 +173,9 @@ impl Watch {
     /// Watches the first keys of a slot; the error is the client's reply.
     async fn begin(
         worker: &Worker,
+        trail: &Trail,
         manner: Manner,
-        slot: Slot,
-        keys: Vec<Bytes>,
+        (slot, keys): (Slot, Vec<Bytes>),
     ) -> Result<Self, Vec<u8>> {
         let pool = &worker.pool;
         let patience = micros(worker.gateway.settings().backend.hold_time);
@@ -181,8 +184,9 @@ impl Watch {
         let mut asking = false;
         loop {
             let owner = pool.owner(slot);
-            let detour = match ask(worker, &mut lease, &request(asking, &keys), asking.into()).await
-            {
+            let question = request(asking, &keys);
+            let reply = exchange(worker, trail, &mut lease, (&question, asking.into())).await;
+            let detour = match reply.map(|(_, reply)| reply) {
                 None => Detour::Later,
                 Some(reply) if &*reply == b"+OK\r\n" => {
                     let keys = keys.into_iter().collect();
@@ -213,15 +217,21 @@ impl Watch {
     }
 
     /// Watches more keys of the slot.
-    async fn with(mut self, worker: &Worker, manner: Manner, keys: Vec<Bytes>) -> Self {
+    async fn with(
+        mut self,
+        worker: &Worker,
+        trail: &Trail,
+        manner: Manner,
+        keys: Vec<Bytes>,
+    ) -> Self {
         // One that is lost stays so: as a server, it says OK and lets EXEC find the change.
         let Some(mut lease) = self.lease.take() else { return self };
         if !agree(worker, &mut lease, manner).await {
             return self;
         }
         let asked = request(self.asking, &keys);
-        match ask(worker, &mut lease, &asked, self.asking.into()).await {
-            Some(reply) if &*reply == b"+OK\r\n" => {
+        match exchange(worker, trail, &mut lease, (&asked, self.asking.into())).await {
+            Some((_, reply)) if &*reply == b"+OK\r\n" => {
                 self.lease = Some(lease);
                 self.keys.extend(keys);
             }
@@ -251,6 +261,7 @@ impl Watch {
     pub(super) async fn exec(
         mut self,
         worker: &Worker,
+        trail: &Trail,
         manner: Manner,
         block: &Block,
     ) -> Result<Bytes, Failure> {
@@ -264,7 +275,8 @@ impl Watch {
             write::command(&mut request, &["ASKING"]);
         }
         request.extend_from_slice(&block.run());
-        let Some((objection, reply)) = exchange(worker, &mut lease, &request, before).await else {
+        let asked = (request.as_slice(), before);
+        let Some((objection, reply)) = exchange(worker, trail, &mut lease, asked).await else {
             worker.metrics.uncertain();
             return Err(Failure::Unknown);
         };
@@ -278,8 +290,9 @@ impl Watch {
         let Some(mut lease) = self.lease.take() else { return };
         let mut request = Vec::new();
         write::command(&mut request, &["UNWATCH"]);
-        let reply = ask(worker, &mut lease, &request, 0).await;
-        if reply.is_some_and(|reply| &*reply == b"+OK\r\n") {
+        // Nobody waits for it.
+        let reply = exchange(worker, &Trail::default(), &mut lease, (&request, 0)).await;
+        if reply.is_some_and(|(_, reply)| &*reply == b"+OK\r\n") {
             worker.pool.give_back(lease);
         }
     }
@@ -334,22 +347,19 @@ async fn agree(worker: &Worker, lease: &mut Lease, manner: Manner) -> bool {
     matches!(timeout(patience, lease.agree(manner)).await, Ok(Ok(())))
 }
 
-/// The reply behind `before` others; `None`: the connection is of no use any more.
-async fn ask(worker: &Worker, lease: &mut Lease, request: &[u8], before: u32) -> Option<Bytes> {
-    exchange(worker, lease, request, before).await.map(|(_, reply)| reply)
-}
-
-/// The same, with the first error among those before.
+/// The reply behind `before` others, with the first error among these; `None`: the connection is of no use any more.
 async fn exchange(
     worker: &Worker,
+    trail: &Trail,
     lease: &mut Lease,
-    request: &[u8],
-    before: u32,
+    (request, before): (&[u8], u32),
 ) -> Option<(Option<Bytes>, Bytes)> {
     let patience = worker.gateway.settings().backend.request_timeout;
+    let began = worker.clock.tick();
     let mut replies =
         timeout(patience, lease.ask(request, before as usize + 1)).await.ok()?.ok()?;
     let last = replies.pop()?;
+    trail.leased(lease.address(), request, (began, worker.clock.tick()), &last);
     Some((replies.into_iter().find(|reply| reply.first() == Some(&b'-')), last))
 }
 
