@@ -95,8 +95,8 @@
 //! From the control thread to the workers: accepted sockets; snapshots of the settings, of the topology, of how
 //! replicas stand, of the commands that are known, each with the word that it changed; the word to drain.
 //!
-//! From a worker to the control thread: "look at the topology" (bounded); spans of traced requests, in a program with
-//! the feature `traces` (bounded: more are left out).
+//! From a worker to the control thread: "look at the topology" (bounded); spans of traced requests (bounded: more
+//! are left out).
 //!
 //! Between workers (bounded): questions about clients and scripts; how many listen to which channel; changed keys, for
 //! a client that is told in another's place.

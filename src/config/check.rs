@@ -188,7 +188,7 @@ fn untraceable(endpoint: &str) -> Option<String> {
         return None;
     }
     if !cfg!(feature = "traces") {
-        return Some("needs a program that is built with `--features traces`".to_owned());
+        return Some("needs a program that is built with the feature `traces`".to_owned());
     }
     let sound = endpoint.parse::<hyper::Uri>().is_ok_and(|uri| {
         uri.scheme_str() == Some("http") && uri.host().is_some_and(|host| !host.is_empty())

@@ -348,8 +348,8 @@ settings! {
         slow_length: usize = 128, Count(1..=100_000);
     }
 
-    /// Traces by OpenTelemetry, in a program that is built with `--features traces`: a span for the request of a client
-    /// and one for each part that a node did. No key and no value is in them.
+    /// Traces by OpenTelemetry: a span for the request of a client and one for each part that a node did. No key and
+    /// no value is in them. A program that is built without the feature `traces` refuses an endpoint.
     traces: Traces {
         /// Where a collector takes them, by OTLP over plain HTTP (JSON), such as "http://127.0.0.1:4318/v1/traces";
         /// empty means that nothing is traced.

@@ -1,4 +1,4 @@
-//! The task that sends traces away, in a program that has them.
+//! The task that sends traces away.
 
 use std::sync::Arc;
 
