@@ -22,6 +22,7 @@ mod peers;
 mod process;
 mod report;
 mod run;
+mod sizing;
 mod talk;
 mod wait;
 mod wire;
@@ -41,6 +42,8 @@ use crate::report::{Measurement, Report};
 
 /// Where `--write-results` writes.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md");
+/// Sizes for people who run it.
+const PRODUCTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/PRODUCTION.md");
 
 fn main() -> Result<()> {
     let options = Options::parse();
@@ -66,9 +69,17 @@ fn main() -> Result<()> {
             .with_context(|| format!("cannot write {}", file.display()))?;
     }
     if options.write_results {
-        std::fs::write(RESULTS, report.markdown()).context("cannot write the results")?;
+        write(&report.markdown())?;
     }
     Ok(())
+}
+
+/// Into both pages that show them.
+fn write(results: &str) -> Result<()> {
+    std::fs::write(RESULTS, results).context("cannot write the results")?;
+    let page = std::fs::read_to_string(PRODUCTION)?;
+    let page = sizing::with_figures(&page, results).map_err(anyhow::Error::msg)?;
+    std::fs::write(PRODUCTION, page).context("cannot write the sizes")
 }
 
 /// The wanted peers that are installed. What is missing is named with its cure.
