@@ -5,9 +5,10 @@
 //! machine for the times to mean anything.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use std::{env, thread};
+use std::{env, fs, thread};
 
 use crate::harness::{Client, Cluster, Gateway, StopAtEnd, request_line, wait_for};
 
@@ -208,4 +209,36 @@ fn drip(mut clients: Vec<Client>, time: Duration) {
         }
         thread::sleep(rest.min(Duration::from_secs(1)));
     }
+}
+
+/// CPU time that the gateway's workers have taken so far.
+fn time_of_workers(gateway: &Gateway) -> Duration {
+    let tasks = fs::read_dir(format!("/proc/{}/task", gateway.id())).unwrap();
+    let of_worker = |folder: PathBuf| {
+        let name = fs::read_to_string(folder.join("comm")).unwrap();
+        let times = fs::read_to_string(folder.join("schedstat")).unwrap();
+        let nanos = times.split(' ').next().unwrap().parse().unwrap();
+        name.starts_with("worker-").then(|| Duration::from_nanos(nanos))
+    };
+    let times: Vec<Duration> = tasks.filter_map(|task| of_worker(task.unwrap().path())).collect();
+    assert!(!times.is_empty(), "no thread of a worker");
+    times.iter().sum()
+}
+
+#[test]
+fn a_scrape_costs_the_workers_nothing() {
+    const SCRAPES: u32 = 10;
+    let scale = scale();
+    let gateway = Gateway::before(Cluster::shared()).setting("limits.max_clients", 20_000).start();
+    let clients: Vec<Client> = (0..scale.strangers).map(|_| gateway.client()).collect();
+    wait_for("the crowd", || gateway.metric("slotway_sessions") >= clients.len() as f64);
+    // Clients that are silent cost something now and then: what counts is the quickest of several rounds.
+    let round = || {
+        let before = time_of_workers(&gateway);
+        (0..SCRAPES).for_each(|_| assert_eq!(gateway.page("/metrics").0, 200));
+        (time_of_workers(&gateway) - before) / SCRAPES
+    };
+    let least = (0..20).map(|_| round()).min().unwrap();
+    println!("a scrape beside {} clients: {least:?} of the workers' time", clients.len());
+    assert!(least < Duration::from_millis(1), "{least:?} of the workers' time for a scrape");
 }

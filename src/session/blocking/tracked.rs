@@ -87,7 +87,7 @@ async fn may_take(waiting: &Waiting) -> Result<(), Vec<u8>> {
         block.extend_from_slice(&request);
         write::command(&mut block, &["DISCARD"]);
         let terms = Terms { before: 2, repeatable: true, ..waiting.terms(slot) };
-        Asked::owner(&worker.pool, terms, block)
+        Asked::owner(&worker.pool, waiting.trail(), terms, block)
     };
     let asked: Vec<_> = tries.map(ask).collect();
     for one in asked {

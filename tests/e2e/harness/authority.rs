@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, date_time_ymd};
 
@@ -43,10 +44,20 @@ impl Authority {
 
     /// The same, valid until this year begins.
     pub(crate) fn certify_until(&self, name: &str, year: i32) -> Identity {
+        self.certify_with(name, |params| params.not_after = date_time_ymd(year, 1, 1))
+    }
+
+    /// The same, valid for so long from now on.
+    pub(crate) fn certify_for(&self, name: &str, time: Duration) -> Identity {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        self.certify_with(name, |params| params.not_after = date_time_ymd(1970, 1, 1) + now + time)
+    }
+
+    fn certify_with(&self, name: &str, change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let hosts = ["localhost".to_owned(), "127.0.0.1".to_owned()];
         let mut params = CertificateParams::new(hosts).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.not_after = date_time_ymd(year, 1, 1);
+        change(&mut params);
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let identity = Identity {

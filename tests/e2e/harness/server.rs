@@ -17,6 +17,7 @@ pub(crate) struct Server {
     site: Site,
     port: u16,
     folder: PathBuf,
+    program: String,
     options: Vec<OsString>,
     process: Option<Process>,
 }
@@ -32,9 +33,23 @@ impl Server {
         Self::at(Site::here(), options)
     }
 
+    /// A server of another make than the one under test, if there is any on this machine.
+    pub(crate) fn of_another_make() -> Option<Self> {
+        let mine = program();
+        let other = ["redis-server", "valkey-server"].into_iter().find(|name| *name != mine)?;
+        let paths = env::var_os("PATH")?;
+        let is_here = env::split_paths(&paths).any(|folder| folder.join(other).exists());
+        is_here.then(|| Self::run(other.to_owned(), Site::here(), &[]))
+    }
+
     fn at(site: Site, options: &[(&str, &str)]) -> Self {
+        Self::run(program(), site, options)
+    }
+
+    fn run(program: String, site: Site, options: &[(&str, &str)]) -> Self {
         let ip = site.ip.to_string();
         let mut server = Self {
+            program,
             site,
             port: free_port(),
             folder: new_folder("server"),
@@ -77,7 +92,7 @@ impl Server {
 
     /// Starts the process, again after [`Server::kill`], on the same port and in the same folder.
     pub(crate) fn start(&mut self) {
-        let program = env::var("SLOTWAY_TEST_SERVER").unwrap_or_else(|_| "redis-server".to_owned());
+        let program = &self.program;
         let mut arguments = vec![
             "--port".into(),
             self.port.to_string().into(),
@@ -88,7 +103,7 @@ impl Server {
         let log = self.folder.join("log");
         arguments.extend(["--logfile".into(), log.clone().into()]);
         let errors = self.folder.join("errors");
-        let (mut process, _) = self.site.start(&program, &arguments, &errors);
+        let (mut process, _) = self.site.start(program, &arguments, &errors);
         wait_for("a server that answers", || {
             assert!(
                 process.status().is_none(),
@@ -155,6 +170,11 @@ impl Drop for Server {
         self.process = None;
         remove_folder(&self.folder);
     }
+}
+
+/// The server under test.
+fn program() -> String {
+    env::var("SLOTWAY_TEST_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
 }
 
 /// What the servers under test say that they are.
