@@ -4,7 +4,8 @@
 //! whoever published them, as from one server. Each gateway picks its own, so the load spreads.
 //!
 //! It stays home when a replica takes over from it: a replica carries messages as well, and two nodes hear of a message
-//! at different times, so a change of home is a moment in which messages are missed, or heard twice.
+//! at different times, so a change of home is a moment in which messages are missed, heard twice, or out of order for
+//! whoever publishes at both. For the same reason the process that a gateway hands over to takes over its home.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,6 +22,16 @@ use super::pool::Pool;
 pub struct Home(Arc<ArcSwapOption<String>>);
 
 impl Home {
+    /// The node at this address, if the cluster has it; else it is still to be chosen.
+    pub fn at(address: Option<String>) -> Self {
+        Self(Arc::new(ArcSwapOption::from_pointee(address)))
+    }
+
+    /// The node's address, once it was chosen.
+    pub fn address(&self) -> Option<Arc<String>> {
+        self.0.load_full()
+    }
+
     /// Puts another node in the place of `old`, unless somebody else was quicker.
     fn replace(&self, old: &Option<Arc<String>>, new: &str) {
         self.0.compare_and_swap(old, Some(Arc::new(new.to_owned())));

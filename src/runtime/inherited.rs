@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 use listenfd::ListenFd;
 
+use crate::backend::Home;
+
 use super::succession::Predecessor;
 
 /// The sockets that were passed to this process and that nobody has asked for yet.
@@ -63,11 +65,11 @@ impl Inherited {
     }
 
     /// All settings have been looked at. What is left over from a gateway before was listened on under other
-    /// settings, and is closed.
+    /// settings, and is closed. Returns the process before this one, and its home node.
     ///
     /// # Errors
     /// systemd listens where no setting does: its clients would wait for ever.
-    pub(super) fn finish(self) -> anyhow::Result<Option<Predecessor>> {
+    pub(super) fn finish(self) -> anyhow::Result<(Option<Predecessor>, Home)> {
         let tcp = self.tcp.iter().map(|(address, _)| address.to_string());
         let left: Vec<String> =
             tcp.chain(self.unix.iter().map(|(path, _)| path.display().to_string())).collect();
@@ -78,7 +80,8 @@ impl Inherited {
                 left.join(" and ")
             );
         }
-        Ok(self.predecessor)
+        let home = self.predecessor.as_ref().and_then(|before| before.home.clone());
+        Ok((self.predecessor, Home::at(home)))
     }
 }
 

@@ -40,6 +40,7 @@ use tokio::task::spawn_local;
 use tokio_util::sync::CancellationToken;
 
 use crate::admin::{self, Readiness};
+use crate::backend::Home;
 use crate::cluster::Topology;
 use crate::config::{Live, Mistakes, Settings};
 use crate::metrics::Metrics;
@@ -94,9 +95,9 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     let mut signals = Signals::listen()?;
     let listener = Listener::bind(live.clone(), certificates.acceptor.clone(), &mut inherited)?;
     let admin = admin_port(&settings, &mut inherited)?;
-    let predecessor = inherited.finish()?;
+    let (predecessor, home) = inherited.finish()?;
     if again.may_hand_over {
-        signals.successor = Some(successor(&listener, &admin)?);
+        signals.successor = Some(successor(&listener, &admin, home.clone())?);
     }
 
     let readiness = Arc::new(Readiness::new(settings.admin.ready_share));
@@ -107,8 +108,8 @@ async fn control(settings: Settings, again: Again, mut inherited: Inherited) -> 
     let (colleagues, inboxes) = Colleagues::new(workers(&settings));
     let credentials = || certificates.credentials.clone();
     let gateway = Gateway::new(live.clone(), metrics.clone(), access, colleagues, credentials())?;
-    let known =
-        Known { topology: snapshot.clone(), changes: changes.clone(), standings: Arc::default() };
+    let (topology, standings) = (snapshot.clone(), Arc::default());
+    let known = Known { topology, changes: changes.clone(), standings, home };
     let workers = Workers::start(inboxes, &gateway, &known, &wanted)?;
 
     let on_news = on_news(&gateway, &readiness, changed);
@@ -216,10 +217,10 @@ async fn drain(workers: &Workers, signals: &mut Signals, reloading: &Reloading) 
     }
 }
 
-fn successor(listener: &Listener, admin: &TcpListener) -> io::Result<Successor> {
+fn successor(listener: &Listener, admin: &TcpListener, home: Home) -> io::Result<Successor> {
     let (mut sockets, files_are_own) = listener.sockets()?;
     sockets.push(admin.as_fd().try_clone_to_owned()?);
-    Ok(Successor::new(sockets, files_are_own))
+    Ok(Successor::new(sockets, files_are_own, home))
 }
 
 /// Says what is wrong with the users file that the settings name.

@@ -16,8 +16,10 @@ use command_fds::{CommandFdExt, FdMapping};
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
-/// Tells the new process that its standard input leads to the old one, and whether the files of Unix sockets are
-/// the gateway's.
+use crate::backend::Home;
+
+/// Tells the new process that its standard input leads to the old one, whether the files of Unix sockets are the
+/// gateway's, and behind that, which node is home.
 const PREDECESSOR: &str = "SLOTWAY_PREDECESSOR";
 const OWN: &str = "own";
 const LENT: &str = "lent";
@@ -33,14 +35,19 @@ const FIRST: i32 = 3;
 pub(super) struct Predecessor {
     line: UnixStream,
     pub(super) files_are_own: bool,
+    /// The address of its home node, if it had chosen one.
+    pub(super) home: Option<String>,
 }
 
 impl Predecessor {
     /// `None`: this process was not started by a gateway.
     pub(super) fn of_this_process() -> io::Result<Option<Self>> {
-        let Some(word) = std::env::var_os(PREDECESSOR) else { return Ok(None) };
+        let Some(said) = std::env::var_os(PREDECESSOR) else { return Ok(None) };
+        let said = said.to_string_lossy();
+        let mut words = said.split(' ');
+        let files_are_own = words.next() == Some(OWN);
         let line = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
-        Ok(Some(Self { line, files_are_own: word == OWN }))
+        Ok(Some(Self { line, files_are_own, home: words.next().map(str::to_owned) }))
     }
 
     /// This process accepts clients from now on, and the other one stops.
@@ -59,13 +66,14 @@ pub(super) struct Successor {
     arguments: Vec<OsString>,
     sockets: Vec<OwnedFd>,
     files_are_own: bool,
+    home: Home,
 }
 
 impl Successor {
-    pub(super) fn new(sockets: Vec<OwnedFd>, files_are_own: bool) -> Self {
+    pub(super) fn new(sockets: Vec<OwnedFd>, files_are_own: bool, home: Home) -> Self {
         let mut arguments = std::env::args_os();
         let program = arguments.next().unwrap_or_default();
-        Self { program, arguments: arguments.collect(), sockets, files_are_own }
+        Self { program, arguments: arguments.collect(), sockets, files_are_own, home }
     }
 
     /// Starts the new process and waits until it is ready. Returns its number.
@@ -95,6 +103,14 @@ impl Successor {
         bail!("{why}: {status}")
     }
 
+    fn words(&self) -> String {
+        let files = if self.files_are_own { OWN } else { LENT };
+        match self.home.address() {
+            Some(home) => format!("{files} {home}"),
+            None => files.to_owned(),
+        }
+    }
+
     fn command(&self, line: UnixStream) -> anyhow::Result<Command> {
         let passed =
             self.sockets.iter().zip(FIRST..).map(|(socket, child_fd)| {
@@ -103,7 +119,7 @@ impl Successor {
         let mut command = Command::new(&self.program);
         command
             .args(&self.arguments)
-            .env(PREDECESSOR, if self.files_are_own { OWN } else { LENT })
+            .env(PREDECESSOR, self.words())
             .env("LISTEN_FDS", self.sockets.len().to_string())
             .env_remove("LISTEN_PID")
             .env_remove("LISTEN_FDNAMES")

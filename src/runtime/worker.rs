@@ -43,6 +43,8 @@ pub(super) struct Known {
     /// The version of the topology, when it changes.
     pub(super) changes: watch::Receiver<u64>,
     pub(super) standings: Arc<ArcSwap<Standings>>,
+    /// The node that carries plain subscriptions.
+    pub(super) home: Home,
 }
 
 /// What a worker thread starts with.
@@ -68,7 +70,6 @@ impl Workers {
         wanted: &mpsc::Sender<Wanted>,
     ) -> anyhow::Result<Self> {
         let draining = CancellationToken::new();
-        let home = Home::default();
         let mut posts = Vec::with_capacity(inboxes.len());
         for (index, inbox) in inboxes.into_iter().enumerate() {
             let (sockets, accepted) = mpsc::unbounded_channel();
@@ -77,7 +78,7 @@ impl Workers {
             let start = Start {
                 gateway: gateway.clone(),
                 metrics,
-                home: home.clone(),
+                home: known.home.clone(),
                 snapshot: known.topology.clone(),
                 changes: known.changes.clone(),
                 standings: known.standings.clone(),

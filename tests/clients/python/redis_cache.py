@@ -64,12 +64,16 @@ def whatever_writes(r, other):
 
 
 def threads(r, other):
-    """A counter that one thread raises never goes back in the eyes of others, whichever connection they use."""
+    """A counter that one thread raises never goes back in the eyes of others.
+
+    Each has a client of its own: with one for all, redis-py reads one connection in several threads at once, and now
+    and then waits for what another thread has taken.
+    """
     other.set("cache:count", 0)
     ended, faults = threading.Event(), []
 
     def read():
-        last = 0
+        r, last = cached(), 0
         while not ended.is_set():
             value = int(r.get("cache:count"))
             if value < last:
