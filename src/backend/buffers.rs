@@ -21,7 +21,6 @@ pub struct Buffers(RefCell<Idle>);
 #[derive(Default)]
 struct Idle {
     buffers: Vec<BytesMut>,
-    bytes: usize,
     /// The fewest that waited here since the last look: so many are not needed.
     fewest: usize,
 }
@@ -37,7 +36,6 @@ impl Buffers {
             .rposition(holds(wanted))
             .or_else(|| idle.buffers.iter().rposition(holds(least)))?;
         let buffer = idle.buffers.swap_remove(at);
-        idle.bytes -= buffer.capacity();
         idle.fewest = idle.fewest.min(idle.buffers.len());
         Some(buffer)
     }
@@ -51,8 +49,7 @@ impl Buffers {
         buffer.clear();
         let mut idle = self.0.borrow_mut();
         let room = buffer.capacity();
-        if (SMALLEST..=LARGEST).contains(&room) && idle.bytes + room <= MOST {
-            idle.bytes += room;
+        if (SMALLEST..=LARGEST).contains(&room) && idle.bytes() + room <= MOST {
             idle.buffers.push(buffer);
         }
     }
@@ -62,8 +59,13 @@ impl Buffers {
         let mut idle = self.0.borrow_mut();
         let unneeded = idle.fewest.min(idle.buffers.len());
         idle.buffers.drain(..unneeded);
-        idle.bytes = idle.buffers.iter().map(BytesMut::capacity).sum();
         idle.fewest = idle.buffers.len();
+    }
+}
+
+impl Idle {
+    fn bytes(&self) -> usize {
+        self.buffers.iter().map(BytesMut::capacity).sum()
     }
 }
 
@@ -116,7 +118,7 @@ mod tests {
         assert!(buffers.take(0, 0).is_none());
         (0..20).for_each(|_| buffers.give_back(filled(1 << 20)));
         let idle = buffers.0.borrow();
-        assert!(idle.bytes <= MOST && idle.buffers.len() == 8);
+        assert!(idle.bytes() <= MOST && idle.buffers.len() == 8);
     }
 
     #[test]
@@ -131,6 +133,6 @@ mod tests {
         assert_eq!(buffers.0.borrow().buffers.len(), 1, "three were not needed");
         buffers.ease();
         let idle = buffers.0.borrow();
-        assert_eq!((idle.buffers.len(), idle.bytes), (0, 0));
+        assert_eq!((idle.buffers.len(), idle.bytes()), (0, 0));
     }
 }
