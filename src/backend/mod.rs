@@ -317,6 +317,9 @@ enum Cause {
     /// No node is known to serve the slot.
     #[error("no node serves the slot")]
     NotServed,
+    /// The node that carries messages has changed, and those of before may still come.
+    #[error("the home node has changed")]
+    Settling,
     /// The node could not be dialled, or the connection broke.
     #[error("{0}")]
     Lost(Rc<str>),
@@ -334,7 +337,7 @@ impl Cause {
         const OF_ONE: [&[u8]; 3] = [b"-TRYAGAIN", b"-MOVED", b"-ASK"];
         match self {
             Self::Refused(reply) => !OF_ONE.iter().any(|word| reply.starts_with(word)),
-            Self::NotServed | Self::Lost(_) => true,
+            Self::NotServed | Self::Settling | Self::Lost(_) => true,
             Self::Deaf(_) | Self::Barred(_) => false,
         }
     }

@@ -16,7 +16,7 @@ use crate::metrics::WorkerMetrics;
 use super::attention::Attention;
 use super::budget::Budget;
 use super::buffers::Buffers;
-use super::clock::Clock;
+use super::clock::{Clock, Micros};
 use super::connect::{Credentials, Handshake};
 use super::health::silence;
 use super::hold::Hold;
@@ -86,6 +86,8 @@ pub struct Pool {
     pub(super) sent: Cell<u64>,
     /// A slot has another owner, or another node is home.
     pub(super) news: Notify,
+    /// By then the home node has settled.
+    pub(super) home_settles: Cell<Micros>,
     /// Leases in use or kept.
     pub(super) leases: Rc<Cell<usize>>,
     /// The connections of single sessions.
@@ -117,6 +119,7 @@ impl Pool {
             budget: RefCell::new(budget),
             sent: Cell::new(0),
             news: Notify::new(),
+            home_settles: Cell::new(0),
             leases: Rc::default(),
             sessions: RefCell::default(),
             opened: Cell::new(0),
@@ -287,6 +290,9 @@ impl Pool {
             None => self.routes.borrow_mut().any(|node| node.is_usable(now)).cloned(),
         };
         let node = node.ok_or(Cause::NotServed)?;
+        if terms.home && terms.slot.is_none() && self.home_is_settling() {
+            return Err(Cause::Settling);
+        }
         if node.is_silent() {
             return Err(Cause::Lost(silence(&node)));
         }

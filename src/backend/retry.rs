@@ -215,6 +215,9 @@ impl Pool {
                     format!("CLUSTERDOWN Hash slot {} not served: {why}", slot.index()),
                 );
             }
+            (Cause::Settling, _) => {
+                write::error(&mut reply, format!("CLUSTERDOWN try again: {cause}"));
+            }
             (Cause::Lost(why), None) => {
                 write::error(&mut reply, format!("CLUSTERDOWN no node answers: {why}"))
             }

@@ -56,6 +56,7 @@ mod protocol;
 mod proxied;
 mod pubsub;
 mod pubsub_crowd;
+mod pubsub_home;
 mod readme;
 mod redirect;
 mod reload;

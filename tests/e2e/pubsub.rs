@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 
@@ -10,7 +9,6 @@ use crate::harness::{
     Client, Cluster, Gateway, Make, PATIENCE, Reply, Server, key_slot, request, request_line,
     tag_in_slot, wait_for,
 };
-use crate::load::Stop;
 
 /// What one client sends and how many frames come back, in either protocol.
 pub(crate) const TALK: &[(&str, usize)] = &[
@@ -393,15 +391,6 @@ fn messages_never_fall_into_a_reply() {
     });
 }
 
-/// The node that carries the gateway's subscription to this channel.
-pub(crate) fn home_of(cluster: &Cluster, channel: &str) -> usize {
-    let carries = |place: &usize| {
-        let mut node = cluster.node(*place).client();
-        node.call(&format!("PUBSUB NUMSUB {channel}")).items()[1].integer() > 0
-    };
-    (0..3).find(carries).expect("a node that carries the channel")
-}
-
 /// Publishes numbers until the listener has heard one that was published after the call, and says how many it missed.
 /// It never hears one twice, or out of order.
 fn missed_until_heard_again(
@@ -434,109 +423,6 @@ fn missed_until_heard_again(
             "the listener was disconnected: {error}"
         );
     }
-}
-
-#[test]
-fn a_home_node_that_dies_costs_a_bounded_gap_and_no_client() {
-    let mut cluster = Cluster::quick_failover();
-    let gateway = Gateway::before(&cluster).workers(2).start();
-    let mut listeners: Vec<Client> = (0..4)
-        .map(|at| gateway.client_of(2 + at % 2).patience(Duration::from_millis(300)))
-        .collect();
-    for client in &mut listeners {
-        subscribe(client, "SUBSCRIBE steady");
-        subscribe(client, "PSUBSCRIBE stead?");
-    }
-    assert_eq!(gateway.client().call("PUBLISH steady first").integer(), 8);
-    for client in &mut listeners {
-        assert_eq!(message(&client.reply()).1, "first");
-        assert_eq!(message(&client.reply()).1, "first");
-    }
-    let before = metric(&gateway, "slotway_subscription_gaps_total");
-    cluster.node_mut(home_of(&cluster, "steady")).kill();
-    let mut publisher = gateway.client();
-    for client in &mut listeners {
-        wait_for("the channel again", || {
-            publisher.call("PUBLISH steady again");
-            match client.try_reply() {
-                Ok(reply) => message(&reply).1 == "again",
-                Err(error) => {
-                    let quiet = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut];
-                    assert!(quiet.contains(&error.kind()), "disconnected: {error}");
-                    false
-                }
-            }
-        });
-    }
-    wait_for("all of them again", || publisher.call("PUBLISH steady counted").text() == "8");
-    // A channel and a pattern of each worker; more when a busy node is taken for a dead one.
-    let gaps = metric(&gateway, "slotway_subscription_gaps_total") - before;
-    assert!(gaps > 3.5, "{gaps}");
-}
-
-/// Whichever node is home, it becomes a replica here, and carries on: nothing is missed, and nothing heard twice.
-#[test]
-fn primaries_that_hand_over_cost_no_message_and_no_event() {
-    let cluster = Cluster::quick_failover();
-    for place in 0..6 {
-        cluster.node(place).client().call("CONFIG SET notify-keyspace-events KEA");
-    }
-    let often = ("cluster.refresh_interval", "300ms");
-    let gateway = Gateway::before(&cluster).workers(2).setting(often.0, often.1).start();
-    let mut listener = gateway.client();
-    subscribe(&mut listener, "SUBSCRIBE steady");
-    let mut watcher = gateway.client();
-    subscribe(&mut watcher, "SUBSCRIBE __keyevent@0__:set plain");
-    let ended = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let stopped_in_any_case = Stop(&ended);
-        let publisher = scope.spawn(|| {
-            let mut publisher = gateway.client();
-            let numbers = (0..).take_while(|_| !ended.load(Ordering::Relaxed));
-            numbers.map(|number| drop(publisher.call(&format!("PUBLISH steady {number}")))).count()
-        });
-        for shard in 0..3 {
-            let known = metric(&gateway, "slotway_topology_version");
-            cluster.fail_over_to(shard + 3);
-            cluster.wait_until_whole();
-            wait_for("another topology", || metric(&gateway, "slotway_topology_version") > known);
-        }
-        drop(stopped_in_any_case);
-        for number in 0..publisher.join().unwrap() {
-            assert_eq!(message(&listener.reply()).1, number.to_string());
-        }
-    });
-    let mut writer = gateway.client();
-    let keys: Vec<String> = (0..30).map(|at| format!("event:{at}")).collect();
-    for key in &keys {
-        assert_eq!(writer.call(&format!("SET {key} 1")).text(), "OK");
-    }
-    // An event is repeated by a replica a moment later.
-    for shard in 3..6 {
-        assert_eq!(cluster.node(shard).client().call("WAIT 1 10000").integer(), 1);
-    }
-    assert_eq!(writer.call("PUBLISH plain end").integer(), 1);
-    let heard: Vec<String> = (0..30).map(|_| message(&watcher.reply()).1).collect();
-    assert_eq!(heard.iter().collect::<HashSet<_>>(), keys.iter().collect());
-    assert_eq!(message(&watcher.reply()).1, "end");
-}
-
-#[test]
-fn a_frozen_home_node_is_found_out() {
-    let cluster = Cluster::quick_failover();
-    let gateway = Gateway::before(&cluster).setting("backend.probe_interval", "100ms").start();
-    let mut listener = gateway.client().patience(Duration::from_millis(200));
-    subscribe(&mut listener, "SUBSCRIBE frozen");
-    let home = home_of(&cluster, "frozen");
-    cluster.node(home).freeze();
-    let others: Vec<usize> = (0..3).filter(|place| *place != home).collect();
-    wait_for("another home", || {
-        let mut node = cluster.node(others[0]).client();
-        node.call("PUBLISH frozen x");
-        listener.try_reply().is_ok_and(|reply| message(&reply).1 == "x")
-    });
-    wait_for("a count", || gateway.client().call("PUBLISH frozen y").text() == "1");
-    cluster.node(home).thaw();
 }
 
 #[test]

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use std::{env, thread};
 
 use crate::harness::{Client, Cluster, Gateway, PATIENCE, request_line, wait_for};
-use crate::pubsub::{home_of, message, metric};
+use crate::pubsub::{message, metric};
+use crate::pubsub_home::home_of;
 
 /// How many publish to every channel, and how many messages each of them has under way.
 const PUBLISHERS: usize = 2;

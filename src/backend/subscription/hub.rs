@@ -23,7 +23,7 @@ use super::super::node::Node;
 use super::super::pool::{Hint, Pool, Reason};
 use super::super::redirect::{Refusal, refusal};
 use super::feed::{Carrier, Feed};
-use super::topics::{FeedId, Missed, Order, Site, Standing, Topics};
+use super::topics::{FeedId, Missed, Nature, Order, Site, Standing, Topics};
 use super::{Hearer, Kind, Message, NotSubscribed, Origin, Topic, is_event};
 
 /// How often topics that do not come, and silent connections, are looked after.
@@ -342,7 +342,8 @@ impl Subscriptions {
         if repeats && state.topics.is_established(kind, topic) {
             return 0;
         }
-        let hearer = state.topics.hearer(feed.id, kind, topic, event);
+        let late = self.pool.home_is_settling();
+        let hearer = state.topics.hearer(feed.id, kind, topic, Nature { event, late });
         drop(state);
         hearer.map_or(0, |hearer| hearer.hear(&message))
     }

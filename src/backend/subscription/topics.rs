@@ -44,6 +44,15 @@ pub(super) enum Standing {
     Gone,
 }
 
+/// What makes a message count, or not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Nature {
+    /// Its own node alone knows of it, so it counts wherever it comes from.
+    pub(super) event: bool,
+    /// It comes just after the home node has changed, so the former one may have passed it on before.
+    pub(super) late: bool,
+}
+
 /// One topic on one connection.
 struct Hold {
     feed: FeedId,
@@ -61,6 +70,8 @@ struct Entry {
     hearer: Option<Weak<dyn Hearer>>,
     holds: Vec<Hold>,
     source: Option<FeedId>,
+    /// Its messages came from another connection before.
+    moved: bool,
     wanted_source: Option<FeedId>,
     refusal: Option<Bytes>,
     /// Times in a row that a node sent it elsewhere.
@@ -106,6 +117,7 @@ impl Topics {
             hearer: Some(hearer),
             holds: Vec::new(),
             source: None,
+            moved: false,
             wanted_source: None,
             refusal: None,
             detours: 0,
@@ -239,17 +251,17 @@ impl Topics {
     }
 
     /// Who hears a message for this topic that came by this connection: nobody, when it is not the source.
-    /// `event`: the message is known to its own node alone, so it counts wherever it comes from.
     pub(super) fn hearer(
         &self,
         feed: FeedId,
         kind: Kind,
         name: &[u8],
-        event: bool,
+        nature: Nature,
     ) -> Option<Rc<dyn Hearer>> {
         let entry = self.entries.get(self.find(kind, name)?)?;
-        let counts = entry.source == Some(feed)
-            || (event && entry.holds.iter().any(|hold| hold.feed == feed && hold.confirmed));
+        let repeated = nature.late && entry.moved && kind != Kind::Shard;
+        let counts = (entry.source == Some(feed) && !repeated)
+            || (nature.event && entry.holds.iter().any(|hold| hold.feed == feed && hold.confirmed));
         if counts { entry.hearer.as_ref()?.upgrade() } else { None }
     }
 
@@ -346,6 +358,7 @@ impl Entry {
             return None;
         }
         self.source = None;
+        self.moved = true;
         self.listener()
     }
 
@@ -357,6 +370,7 @@ impl Entry {
             return None;
         }
         let other = self.source.replace(wanted);
+        self.moved |= other.is_some();
         self.wake();
         other.and_then(|_| self.listener())
     }

@@ -53,8 +53,13 @@ impl Scene {
         self.topics.standing(&self.topic, Waker::noop())
     }
 
+    /// Whether a message counts that comes just after the home node has changed.
+    fn hears_late(&self, feed: FeedId, event: bool) -> bool {
+        self.topics.hearer(feed, Kind::Channel, b"ch", Nature { event, late: true }).is_some()
+    }
+
     fn hears(&self, feed: FeedId, event: bool) -> bool {
-        self.topics.hearer(feed, Kind::Channel, b"ch", event).is_some()
+        self.topics.hearer(feed, Kind::Channel, b"ch", Nature { event, late: false }).is_some()
     }
 }
 
@@ -87,6 +92,22 @@ fn a_topic_moves_without_a_break() {
     scene.done(0);
     assert_eq!(scene.place(&[source(1)]), []);
     assert_eq!(scene.standing(), Standing::Established);
+}
+
+#[test]
+fn what_comes_late_counts_if_nobody_heard_it_before() {
+    let mut scene = Scene::new();
+    scene.place(&[HOME]);
+    scene.done(0);
+    assert!(scene.hears_late(0, false), "it never came from elsewhere");
+    scene.place(&[source(1)]);
+    scene.done(1);
+    assert!(scene.hears(1, false) && !scene.hears_late(1, false));
+    assert!(scene.hears_late(1, true), "no other node knows of it");
+    scene.topics.lost(1);
+    scene.place(&[source(2)]);
+    scene.done(2);
+    assert!(scene.hears(2, false) && !scene.hears_late(2, false));
 }
 
 #[test]
