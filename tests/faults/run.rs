@@ -125,7 +125,8 @@ fn judge<'a>(
     let mut faults = left.faults;
     let losses = &stage.lost;
     faults.extend(journal.wrong.iter().cloned());
-    let (of_topics, missed) = history::topics::check(&journal.sent, &journal.heard);
+    let (of_topics, missed) =
+        history::topics::check(&journal.sent, &journal.heard, &stage.standstills);
     let found = [
         history::registers::check(&journal.writes, &journal.reads, losses),
         history::counters::check(&journal.counts, &left.counts, losses),

@@ -13,6 +13,7 @@ use crate::harness::{Client, Cluster, Gateway, Reply, Server, Serving, Shape, Si
 use crate::history::Moment;
 use crate::history::losses::{LostNode, LostNodes};
 use crate::history::record::Record;
+use crate::history::topics::Standstill;
 use crate::network::Network;
 use crate::options::Options;
 use crate::scenario::Ground;
@@ -50,6 +51,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) random: fastrand::Rng,
     pub(crate) blows: Vec<Blow>,
     pub(crate) lost: LostNodes,
+    pub(crate) standstills: Vec<Standstill>,
     /// By gateways, or processes of one, that have ended.
     pub(crate) counted: Counted,
     pub(crate) until: Moment,
@@ -109,6 +111,7 @@ impl<'a> Stage<'a> {
             random: fastrand::Rng::with_seed(options.seed),
             blows: Vec::new(),
             lost: LostNodes::default(),
+            standstills: Vec::new(),
             counted: Counted::default(),
             until: 0,
             dead: Vec::new(),
@@ -234,6 +237,11 @@ impl<'a> Stage<'a> {
     pub(crate) fn keep_record(&mut self, place: usize, at: Moment, until: Moment) {
         let record = Record::of_server(self.cluster.node(place).folder()).unwrap();
         self.lost.0.push(LostNode { at, until, record });
+    }
+
+    /// A node that has stood still since then goes on now.
+    pub(crate) fn stood_still(&mut self, begin: Moment) {
+        self.standstills.push(Standstill { begin, end: self.clock.now() });
     }
 
     pub(crate) fn struck(&mut self, what: impl Into<String>, begin: Moment, served: Moment) {

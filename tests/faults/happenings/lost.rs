@@ -34,6 +34,7 @@ pub(crate) fn freeze(stage: &mut Stage<'_>) {
     let served = stage.wait_for_takeover(replica);
     let so_far = Duration::from_micros(stage.clock.now() - begin);
     stage.rest(GONE.saturating_sub(so_far));
+    stage.stood_still(begin);
     stage.cluster.node(primary).thaw();
     stage.wait_until_whole();
     stage.struck(format!("node {primary} is frozen"), begin, served);
@@ -49,6 +50,7 @@ pub(crate) fn power_off(stage: &mut Stage<'_>) {
     let so_far = Duration::from_micros(stage.clock.now() - begin);
     stage.rest(GONE.saturating_sub(so_far));
     stage.keep_record(primary, begin, begin);
+    stage.stood_still(begin);
     stage.network.as_mut().unwrap().heal();
     stage.wait_until_whole();
     stage.struck_by(format!("node {primary} is without power"), begin, done, served);

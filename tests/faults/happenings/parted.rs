@@ -42,6 +42,7 @@ pub(crate) fn cluster(stage: &mut Stage<'_>) {
     stage.rest(GONE.saturating_sub(so_far));
     // It may have acknowledged writes until it knew that it is alone.
     stage.keep_record(primary, begin, stage.clock.now());
+    stage.stood_still(begin);
     stage.network.as_mut().unwrap().heal();
     stage.wait_until_whole();
     stage.struck_by(format!("nodes {few:?} do not see the others"), begin, done, served);

@@ -1,4 +1,7 @@
 //! Topics: whoever listens hears the messages of each publisher in their order, each once.
+//!
+//! What a node passed on to its own clients just before it was stopped, and to its colleagues only when it went on, is
+//! excused: it comes late, or once more, to whoever listens elsewhere by then. No gateway can know.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -23,9 +26,32 @@ pub(crate) struct Heard {
     pub(crate) at: Moment,
 }
 
+/// A node stood still for a while, or nobody heard it, and then went on where it was.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Standstill {
+    pub(crate) begin: Moment,
+    pub(crate) end: Moment,
+}
+
+/// On a busy machine, a message is under way this long at most.
+const UNDER_WAY: Moment = 2_000_000;
+
+impl Standstill {
+    /// Whether the node may have had this message when it stopped, and passed it on when it went on.
+    fn kept(&self, sent: Span, heard: Moment) -> bool {
+        let when_it_stopped =
+            sent.sent <= self.begin + UNDER_WAY && sent.answered + UNDER_WAY >= self.begin;
+        when_it_stopped && (self.end..=self.end + UNDER_WAY).contains(&heard)
+    }
+}
+
 /// Messages that a listener should have heard between the first and the last that it heard, and did not. The servers
 /// promise no more than to try, so these are for whoever knows why.
-pub(crate) fn check(sent: &[Sent], heard: &[Heard]) -> (Vec<Fault>, usize) {
+pub(crate) fn check(
+    sent: &[Sent],
+    heard: &[Heard],
+    standstills: &[Standstill],
+) -> (Vec<Fault>, usize) {
     let messages: HashMap<(u32, u64), &Sent> =
         sent.iter().map(|message| ((message.publisher, message.number), message)).collect();
     let mut done: HashMap<u32, BTreeSet<u64>> = HashMap::new();
@@ -33,15 +59,17 @@ pub(crate) fn check(sent: &[Sent], heard: &[Heard]) -> (Vec<Fault>, usize) {
         done.entry(message.publisher).or_default().insert(message.number);
     }
     let mut last: HashMap<(u32, u32), u64> = HashMap::new();
+    let of = |message: &Heard| messages.get(&(message.publisher, message.number));
     // A node that was given up may still pass on what nobody knows the fate of, behind what came after it.
-    let is_uncertain = |message: &Heard| {
-        let sent = messages.get(&(message.publisher, message.number));
-        sent.is_some_and(|sent| sent.told == Told::Unknown)
+    let is_uncertain = |message: &Heard| of(message).is_some_and(|sent| sent.told == Told::Unknown);
+    let was_kept = |message: &Heard| {
+        let kept = |sent: &&Sent| standstills.iter().any(|still| still.kept(sent.span, message.at));
+        of(message).is_some_and(kept)
     };
     let mut came = HashSet::new();
     let (mut faults, mut missed) = (Vec::new(), 0);
     for message in heard {
-        let why = match messages.get(&(message.publisher, message.number)) {
+        let why = match of(message) {
             None => Some("from nowhere"),
             Some(sent) if sent.told == Told::Refused => Some("refused"),
             Some(sent) if sent.span.sent > message.at => Some("not sent yet"),
@@ -50,7 +78,9 @@ pub(crate) fn check(sent: &[Sent], heard: &[Heard]) -> (Vec<Fault>, usize) {
         faults.extend(why.map(|why| format!("{message:?} is {why}")));
         let key = (message.listener, message.publisher);
         if !came.insert((key, message.number)) {
-            faults.push(format!("{message:?} comes twice"));
+            if !was_kept(message) {
+                faults.push(format!("{message:?} comes twice"));
+            }
             continue;
         }
         let before = last.get(&key).copied().unwrap_or(message.number - 1);
@@ -58,7 +88,7 @@ pub(crate) fn check(sent: &[Sent], heard: &[Heard]) -> (Vec<Fault>, usize) {
             let between = done.get(&message.publisher).into_iter();
             missed += between.flat_map(|done| done.range(before + 1..message.number)).count();
             last.insert(key, message.number);
-        } else if !is_uncertain(message) {
+        } else if !is_uncertain(message) && !was_kept(message) {
             faults.push(format!("{message:?} comes after {before}"));
         }
     }
@@ -76,7 +106,7 @@ mod tests {
 
     fn check_heard(sent: &[Sent], numbers: &[u64]) -> (usize, usize) {
         let hear = |number: &u64| Heard { listener: 1, publisher: 1, number: *number, at: 100 };
-        let (faults, missed) = check(sent, &numbers.iter().map(hear).collect::<Vec<_>>());
+        let (faults, missed) = check(sent, &numbers.iter().map(hear).collect::<Vec<_>>(), &[]);
         (faults.len(), missed)
     }
 
@@ -103,6 +133,25 @@ mod tests {
     fn another_subscription_begins_anew() {
         let messages = [sent(1, Told::Done(())), sent(2, Told::Done(())), sent(3, Told::Done(()))];
         let hear = |listener, number| Heard { listener, publisher: 1, number, at: 100 };
-        assert_eq!(check(&messages, &[hear(1, 1), hear(2, 3)]), (Vec::new(), 0));
+        assert_eq!(check(&messages, &[hear(1, 1), hear(2, 3)], &[]), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn what_a_node_kept_while_it_stood_still() {
+        let told = Told::Done(());
+        let message = |number, at| Sent { publisher: 1, number, span: span(at, at + 1_000), told };
+        let sent = [message(1, 9_000_000), message(2, 20_000_000)];
+        let still = [Standstill { begin: 10_000_000, end: 30_000_000 }];
+        let faults = |heard: &[(u64, Moment)]| {
+            let hear = |&(number, at)| Heard { listener: 1, publisher: 1, number, at };
+            let heard: Vec<Heard> = heard.iter().map(hear).collect();
+            check(&sent, &heard, &still).0.len()
+        };
+        assert_eq!(faults(&[(1, 9_001_000), (2, 20_001_000), (1, 30_000_500)]), 0, "once more");
+        assert_eq!(faults(&[(2, 20_001_000), (1, 30_000_500)]), 0, "late");
+        assert_eq!(faults(&[(1, 9_001_000), (1, 9_002_000)]), 1, "it has not stopped yet");
+        assert_eq!(faults(&[(1, 9_001_000), (1, 25_000_000)]), 1, "it stands still");
+        assert_eq!(faults(&[(1, 9_001_000), (1, 40_000_000)]), 1, "long after");
+        assert_eq!(faults(&[(2, 20_001_000), (2, 30_000_500)]), 1, "sent to another node");
     }
 }
