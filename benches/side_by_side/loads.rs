@@ -1,6 +1,6 @@
 //! The loads: one row each.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::peers::Name;
 
@@ -22,7 +22,9 @@ pub(crate) enum Verb {
 }
 
 /// Where the keys live, which decides who can be compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Placement {
     /// Keys of one hash tag on one primary: beside a relay, which knows one node.

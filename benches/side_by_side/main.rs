@@ -6,11 +6,13 @@
 //! loads, exchange  what is sent, and what must come back
 //! generator, talk  one measurement, so is idle; wire is how its clients connect
 //! cpu              what it cost, as the operating system counts
-//! report           medians and ratios
+//! report           medians and ratios, as a table and as JSON
+//! pictures, charts what of it is drawn, and how
 //! ```
 //!
 //! How like is compared with like is written in `benches/README.md`.
 
+mod charts;
 mod cpu;
 mod exchange;
 mod generator;
@@ -19,6 +21,7 @@ mod loads;
 mod nodes;
 mod options;
 mod peers;
+mod pictures;
 mod process;
 mod report;
 mod run;
@@ -29,6 +32,7 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -42,6 +46,7 @@ use crate::report::{Measurement, Report};
 
 /// Where `--write-results` writes.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md");
+const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/charts");
 /// Sizes for people who run it.
 const PRODUCTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/PRODUCTION.md");
 
@@ -54,15 +59,10 @@ fn main() -> Result<()> {
         return say("This measures; run it with: cargo bench --bench side_by_side -- --help");
     }
     ensure!(options.rounds > 0 && options.seconds > 0.0, "nothing to measure in no time");
-    wait::watch_signals()?;
-    let cores = Cores::divide(options.pin)?;
-    cores.keep_off_proxies()?;
-    let server = Program::find(Name::Direct, &options.server);
-    let server = server.with_context(|| missing(&options, Name::Direct))?;
-    let programs = find(&options)?;
-    let measurements = run::rounds(&options, cores, &programs)?;
-    let about = about(&options, cores, &server, &programs, &measurements);
-    let report = Report::new(about, options.base, measurements);
+    let report = match &options.from {
+        Some(file) => Report::read(file)?,
+        None => measure(&options)?,
+    };
     say(&format!("\n{}", report.plain()))?;
     if let Some(file) = &options.json {
         std::fs::write(file, serde_json::to_vec_pretty(&report)?)
@@ -70,6 +70,28 @@ fn main() -> Result<()> {
     }
     if options.write_results {
         write(&report.markdown())?;
+        draw(&report)?;
+    }
+    Ok(())
+}
+
+fn measure(options: &Options) -> Result<Report> {
+    wait::watch_signals()?;
+    let cores = Cores::divide(options.pin)?;
+    cores.keep_off_proxies()?;
+    let server = Program::find(Name::Direct, &options.server);
+    let server = server.with_context(|| missing(options, Name::Direct))?;
+    let programs = find(options)?;
+    let measurements = run::rounds(options, cores, &programs)?;
+    let about = about(options, cores, &server, &programs, &measurements);
+    Ok(Report::new(about, options.base, measurements))
+}
+
+fn draw(report: &Report) -> Result<()> {
+    std::fs::create_dir_all(CHARTS)?;
+    for (name, picture) in pictures::all(report) {
+        let file = Path::new(CHARTS).join(format!("{name}.svg"));
+        std::fs::write(&file, picture).with_context(|| file.display().to_string())?;
     }
     Ok(())
 }
@@ -107,7 +129,7 @@ fn about(
     server: &Program,
     programs: &[Program],
     measurements: &[Measurement],
-) -> BTreeMap<&'static str, String> {
+) -> BTreeMap<String, String> {
     let date = Command::new("date").args(["-u", "+%Y-%m-%d"]).output();
     let date = date.map(|output| output.stdout).unwrap_or_default();
     let date = String::from_utf8_lossy(&date).trim().to_owned();
@@ -119,21 +141,21 @@ fn about(
     } else {
         "shared by everything"
     };
-    let mut about = BTreeMap::from([
+    let mut about = vec![
         ("date", date),
         ("kernel", kernel()),
         ("cores", format!("{} ({model}), {division}", cores.count())),
         ("rounds", format!("{} of {} s each", options.rounds, options.seconds)),
         ("nodes", server.version.clone()),
         ("other work on the machine", report::others(measurements)),
-    ]);
+    ];
     for program in programs.iter().filter(|program| program.name != Name::Direct) {
-        about.insert(program.name.word(), program.version.clone());
+        about.push((program.name.word(), program.version.clone()));
     }
     if cfg!(debug_assertions) {
-        about.insert("warning", "built without optimisation: the figures mean nothing".to_owned());
+        about.push(("warning", "built without optimisation: the figures mean nothing".to_owned()));
     }
-    about
+    about.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// The kernel's version, without what its builder called it.

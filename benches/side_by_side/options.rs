@@ -45,9 +45,12 @@ pub(crate) struct Options {
     /// Write everything to this file, too
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
-    /// Write the table to benches/RESULTS.md
+    /// Write the table to benches/RESULTS.md and draw benches/charts
     #[arg(long)]
     pub(crate) write_results: bool,
+    /// Measure nothing: take the figures of a file that --json wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) from: Option<PathBuf>,
     /// The gateway to measure
     #[arg(long, default_value = env!("CARGO_BIN_EXE_slotway"))]
     pub(crate) slotway: PathBuf,

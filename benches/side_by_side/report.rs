@@ -1,14 +1,16 @@
 //! Measurements to medians and ratios, as a table for people and as JSON.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use serde::Serialize;
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::loads::{LOADS, Placement, described};
 use crate::peers::Name;
 
 /// The figures of one measurement, or the medians of several.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Figures {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) requests_per_second: Option<f64>,
@@ -62,9 +64,9 @@ const FIELDS: &[Field] = &[
 ];
 
 /// One measurement.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Measurement {
-    pub(crate) load: &'static str,
+    pub(crate) load: String,
     pub(crate) keys: Placement,
     pub(crate) peer: Name,
     pub(crate) round: usize,
@@ -75,12 +77,12 @@ pub(crate) struct Measurement {
 /// All rounds of one load through one peer.
 #[derive(Debug, Serialize)]
 pub(crate) struct Summary {
-    load: &'static str,
-    keys: Placement,
-    peer: Name,
+    pub(crate) load: String,
+    pub(crate) keys: Placement,
+    pub(crate) peer: Name,
     rounds: usize,
     #[serde(flatten)]
-    medians: Figures,
+    pub(crate) medians: Figures,
     /// The base's figures divided by this peer's, round by round, and the median of that.
     #[serde(skip_serializing_if = "Option::is_none")]
     ratio: Option<Figures>,
@@ -93,17 +95,25 @@ pub(crate) struct Summary {
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     /// The machine, the versions, the settings of the run.
-    pub(crate) about: BTreeMap<&'static str, String>,
+    pub(crate) about: BTreeMap<String, String>,
     /// Whose figures are divided by the others'.
     pub(crate) base: Name,
     pub(crate) summaries: Vec<Summary>,
     pub(crate) measurements: Vec<Measurement>,
 }
 
+/// What of a report cannot be computed again.
+#[derive(Deserialize)]
+struct Recorded {
+    about: BTreeMap<String, String>,
+    base: Name,
+    measurements: Vec<Measurement>,
+}
+
 impl Report {
     /// Draws the medians and ratios.
     pub(crate) fn new(
-        about: BTreeMap<&'static str, String>,
+        about: BTreeMap<String, String>,
         base: Name,
         mut measurements: Vec<Measurement>,
     ) -> Self {
@@ -121,6 +131,15 @@ impl Report {
             })
             .collect();
         Self { about, base, summaries, measurements }
+    }
+
+    /// What an earlier run wrote as JSON.
+    pub(crate) fn read(file: &Path) -> Result<Self> {
+        let name = || file.display().to_string();
+        let text = std::fs::read_to_string(file).with_context(name)?;
+        let Recorded { about, base, measurements } =
+            serde_json::from_str(&text).with_context(name)?;
+        Ok(Self::new(about, base, measurements))
     }
 
     /// The table with columns in line, for a terminal.
@@ -157,10 +176,14 @@ impl Report {
         text += &format!("|{}{}\n", "---|".repeat(3), "---:|".repeat(head.len() - 3));
         rows.for_each(|row| text += &format!("| {} |\n", row.join(" | ")));
         text += "\nThe loads:\n\n";
-        for (name, description) in described() {
+        for (name, description) in described().filter(|(name, _)| self.has(name)) {
             text += &format!("* {name}: {description}\n");
         }
         text
+    }
+
+    fn has(&self, load: &str) -> bool {
+        self.summaries.iter().any(|it| it.load == load)
     }
 
     fn rows(&self) -> Vec<Vec<String>> {
@@ -186,7 +209,7 @@ impl Report {
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.summaries.iter().map(Summary::row));
-        rows
+        without_empty_columns(&rows)
     }
 }
 
@@ -201,7 +224,7 @@ impl Summary {
             .collect();
         let costs = || all.iter().filter_map(|it| it.proxy_us);
         Some(Self {
-            load: first.load,
+            load: first.load.clone(),
             keys: first.keys,
             peer: first.peer,
             rounds: group.len(),
@@ -217,7 +240,7 @@ impl Summary {
             value.map(|value| format!("{value:.decimals$}")).unwrap_or_default()
         };
         vec![
-            self.load.to_owned(),
+            self.load.clone(),
             self.keys.word().to_owned(),
             self.peer.word().to_owned(),
             number(it.requests_per_second, 0),
@@ -240,16 +263,29 @@ impl Summary {
 /// For one client at a time, what a peer adds to the latency without one. With many clients the
 /// median says how busy the machine is, not how long the way.
 fn add_latencies(measurements: &mut [Measurement]) {
-    let lonely = |name| LOADS.iter().any(|load| load.name == name && load.clients == 1);
-    let direct: BTreeMap<(&str, usize), f64> = measurements
+    let lonely = |name: &str| LOADS.iter().any(|load| load.name == name && load.clients == 1);
+    let direct: BTreeMap<(String, usize), f64> = measurements
         .iter()
-        .filter(|it| it.peer == Name::Direct && lonely(it.load))
-        .filter_map(|it| Some(((it.load, it.round), it.figures.p50_us?)))
+        .filter(|it| it.peer == Name::Direct && lonely(&it.load))
+        .filter_map(|it| Some(((it.load.clone(), it.round), it.figures.p50_us?)))
         .collect();
     for it in measurements.iter_mut().filter(|it| it.peer != Name::Direct) {
-        let direct = direct.get(&(it.load, it.round));
+        let direct = direct.get(&(it.load.clone(), it.round));
         it.figures.added_p50_us = it.figures.p50_us.zip(direct).map(|(p50, direct)| p50 - direct);
     }
+}
+
+/// Loads that were not run leave columns without a figure.
+fn without_empty_columns(rows: &[Vec<String>]) -> Vec<Vec<String>> {
+    let (_, figures) = rows.split_at(rows.len().min(1));
+    let is_used = |column: usize| {
+        figures.iter().any(|row| row.get(column).is_some_and(|cell| !cell.is_empty()))
+    };
+    let narrow = |row: &Vec<String>| {
+        let cells = row.iter().enumerate().filter(|(column, _)| is_used(*column));
+        cells.map(|(_, cell)| cell.clone()).collect()
+    };
+    rows.iter().map(narrow).collect()
 }
 
 /// How much the machine did beside the measurements: what a reader must know to trust them.

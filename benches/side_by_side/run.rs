@@ -136,7 +136,7 @@ impl Rounds<'_> {
     /// Measures one load through every peer that the placement compares, and that has a way to be measured.
     fn compare(
         &mut self,
-        load: &'static str,
+        load: &str,
         keys: Placement,
         round: usize,
         measure: impl Fn(&Self, &Peer) -> Result<Option<Figures>>,
@@ -149,6 +149,7 @@ impl Rounds<'_> {
             let figures = measure(self, peer)
                 .with_context(|| format!("{load} through {}", peer.name.word()))?;
             let Some(figures) = figures else { continue };
+            let load = load.to_owned();
             let measurement = Measurement { load, keys, peer: peer.name, round, figures };
             progress(&measurement)?;
             measured.push(measurement);
@@ -199,7 +200,7 @@ impl Rounds<'_> {
 
     /// Memory is measured on a proxy that has done nothing else: what earlier loads left in an
     /// allocator would hide what connections take.
-    fn idle(&mut self, load: &'static str, opening: Opening, round: usize) -> Result<()> {
+    fn idle(&mut self, load: &str, opening: Opening, round: usize) -> Result<()> {
         let get = LOADS.first().context("no loads")?;
         let keys = Placement::One;
         let keyspace = Keyspace::new(keys, get.value_bytes);
@@ -212,6 +213,7 @@ impl Rounds<'_> {
             let kib = idle::kib_per_connection(&peer, &exchanges, connections, opening)
                 .with_context(|| format!("{load} through {}", peer.name.word()))?;
             let figures = Figures { kib_per_connection: Some(kib), ..Figures::default() };
+            let load = load.to_owned();
             let measurement = Measurement { load, keys, peer: peer.name, round, figures };
             progress(&measurement)?;
             self.measurements.push(measurement);
@@ -233,7 +235,7 @@ fn progress(it: &Measurement) -> Result<()> {
         .iter()
         .filter_map(|(name, figure, unit)| Some(format!("{name}{:.2}{unit}", (*figure)?)))
         .collect();
-    let (load, keys, peer) = (it.load, it.keys.word(), it.peer.word());
+    let (load, keys, peer) = (&it.load, it.keys.word(), it.peer.word());
     say(&format!("{}: {load:<11} {keys:<6} {peer:<10} {}", it.round + 1, figures.join(", ")))
 }
 
