@@ -72,6 +72,24 @@ fn scheduled_nanoseconds(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
+/// The CPU time of the least busy of the threads with such a name, divided by that of the busiest one.
+pub(crate) fn evenness(pid: u32, name: &str) -> Result<Option<f64>> {
+    let folder = format!("/proc/{pid}/task");
+    let mut times = vec![];
+    for thread in std::fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))? {
+        let path = thread?.path();
+        if !std::fs::read_to_string(path.join("comm"))?.starts_with(name) {
+            continue;
+        }
+        let line = std::fs::read_to_string(path.join("schedstat"))?;
+        let time = line.split_ascii_whitespace().next().context("an empty schedstat")?;
+        times.push(time.parse::<f64>()?);
+    }
+    let least = times.iter().copied().reduce(f64::min);
+    let most = times.iter().copied().reduce(f64::max).filter(|most| *most > 0.0);
+    Ok(least.zip(most).map(|(least, most)| least / most))
+}
+
 /// User and system time of a process: fields 14 and 15 of `/proc/PID/stat` (proc(5)).
 fn ticks(pid: u32) -> Result<(u64, u64)> {
     let line = read(&format!("/proc/{pid}/stat"))?;

@@ -136,6 +136,42 @@ pub(crate) enum Talk {
     Steady { watch: bool },
 }
 
+/// Loads in which clients send at a pace, on keys of one primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Paced {
+    /// At 70 % of what the slowest of the peers can do in the same round.
+    Tail,
+    /// Far below what anybody can do, beside another client.
+    Beside(Greed),
+}
+
+/// What another client of the same proxy does meanwhile. It asks for keys of another primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greed {
+    /// There is none.
+    None,
+    /// Sends requests without end, and reads all replies.
+    Pipeline,
+    /// Writes and reads values of 64 MiB.
+    Giant,
+    /// Listens to a busy channel and hardly reads.
+    Listener,
+}
+
+/// Their names.
+pub(crate) const PACED: &[(&str, Paced)] = &[
+    ("tail-70", Paced::Tail),
+    (CALM, Paced::Beside(Greed::None)),
+    ("beside-pipeline", Paced::Beside(Greed::Pipeline)),
+    ("beside-64m", Paced::Beside(Greed::Giant)),
+    ("beside-listener", Paced::Beside(Greed::Listener)),
+];
+/// The load that `beside-*` are compared with.
+pub(crate) const CALM: &str = "calm";
+
+/// Loads for the number of workers: slotway alone, `get-c50` over all primaries.
+pub(crate) const SCALING: &[(&str, u16)] = &[("workers-1", 1), ("workers-2", 2)];
+
 /// Their names.
 pub(crate) const TALKS: &[(&str, Talk)] = &[
     ("wake-ups", Talk::WakeUps),
@@ -148,8 +184,14 @@ pub(crate) const TALKS: &[(&str, Talk)] = &[
 pub(crate) fn described() -> impl Iterator<Item = (&'static str, String)> {
     let driven = LOADS.iter().map(|load| (load.name, load.description()));
     let talks = TALKS.iter().map(|(name, talk)| (*name, talk.description().to_owned()));
+    let paced = PACED.iter().map(|(name, paced)| (*name, paced.description().to_owned()));
+    let workers = |count: &u16| match count {
+        1 => "GET, 64 B, 50 clients, slotway with one worker".to_owned(),
+        _ => format!("the same with {count} workers"),
+    };
+    let scaling = SCALING.iter().map(move |(name, count)| (*name, workers(count)));
     let idle = IDLE.iter().map(|(name, opening)| (*name, opening.description().to_owned()));
-    driven.chain(talks).chain(idle)
+    driven.chain(talks).chain(paced).chain(scaling).chain(idle)
 }
 
 impl Talk {
@@ -164,6 +206,25 @@ impl Talk {
                 "MULTI, SET, GET, EXEC of 50 clients, 3,000 in a second"
             }
             Self::Steady { watch: true } => "the same behind WATCH of another key",
+        }
+    }
+}
+
+impl Paced {
+    /// What it is, in words.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::Tail => "GET of 50 clients at 70 % of what HAProxy can do in the same round",
+            Self::Beside(Greed::None) => "GET of 20 clients, 2,000 in a second",
+            Self::Beside(Greed::Pipeline) => {
+                "the same beside a client that pipelines without end, on another node's keys"
+            }
+            Self::Beside(Greed::Giant) => {
+                "the same beside a client that writes and reads 64 MiB, on another node's keys"
+            }
+            Self::Beside(Greed::Listener) => {
+                "the same beside a listener that hardly reads, 2,000 messages of 1 KiB in a second"
+            }
         }
     }
 }

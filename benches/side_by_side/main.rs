@@ -5,6 +5,7 @@
 //! nodes, peers     a real cluster, and a proxy of each kind before it
 //! loads, exchange  what is sent, and what must come back
 //! generator, talk  one measurement, so is idle; wire is how its clients connect
+//! greed            a client that leaves nothing to others
 //! cpu              what it cost, as the operating system counts
 //! report           medians and ratios, as a table and as JSON
 //! pictures, charts what of it is drawn, and how
@@ -16,6 +17,7 @@ mod charts;
 mod cpu;
 mod exchange;
 mod generator;
+mod greed;
 mod idle;
 mod loads;
 mod nodes;
@@ -53,7 +55,7 @@ const PRODUCTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/PRODUCTION
 fn main() -> Result<()> {
     let options = Options::parse();
     if options.list {
-        return described().try_for_each(|(name, text)| say(&format!("{name:<11} {text}")));
+        return described().try_for_each(|(name, text)| say(&format!("{name:<15} {text}")));
     }
     if !options.bench {
         return say("This measures; run it with: cargo bench --bench side_by_side -- --help");

@@ -61,6 +61,13 @@ impl Nodes {
         self.addresses
     }
 
+    /// A hash tag whose slot is the second primary's: no key of a load has it.
+    pub(crate) fn other_tag() -> String {
+        let tags = ('a'..='z').map(|letter| format!("{{{letter}}}"));
+        let [_, first, end, _] = BOUNDS;
+        tags.into_iter().find(|tag| (first..end).contains(&slot(tag))).unwrap_or_default()
+    }
+
     /// Their process ids.
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(Process::pid).collect()
@@ -122,7 +129,7 @@ impl Nodes {
 }
 
 /// The slot of a key that has either no hash tag or begins with one.
-fn slot(key: &str) -> u16 {
+pub(crate) fn slot(key: &str) -> u16 {
     let tag = key.strip_prefix('{').and_then(|rest| rest.split_once('}')).map(|(tag, _)| tag);
     crc16::State::<crc16::XMODEM>::calculate(tag.unwrap_or(key).as_bytes()) % 16384
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Parser;
 
-use crate::loads::{IDLE, LOADS, Load, Opening, Placement, TALKS, Talk, described};
+use crate::loads::{
+    IDLE, LOADS, Load, Opening, PACED, Paced, Placement, SCALING, TALKS, Talk, described,
+};
 use crate::peers::Name;
 
 /// slotway beside its peers: the same load through each of them, in interleaved rounds.
@@ -89,6 +91,18 @@ impl Options {
     pub(crate) fn talks(&self) -> impl Iterator<Item = (&'static str, Talk)> {
         let wanted = self.keys != Some(Placement::Spread);
         TALKS.iter().copied().filter(move |(name, _)| wanted && self.wants(name))
+    }
+
+    /// The chosen loads at a pace. Their keys stand on one primary.
+    pub(crate) fn paced(&self) -> impl Iterator<Item = (&'static str, Paced)> {
+        let wanted = self.keys != Some(Placement::Spread);
+        PACED.iter().copied().filter(move |(name, _)| wanted && self.wants(name))
+    }
+
+    /// The chosen numbers of workers. Their keys are spread.
+    pub(crate) fn scaling(&self) -> impl Iterator<Item = (&'static str, u16)> {
+        let wanted = self.keys != Some(Placement::One) && self.peers.contains(&Name::Slotway);
+        SCALING.iter().copied().filter(move |(name, _)| wanted && self.wants(name))
     }
 
     /// The chosen loads of idle connections.

@@ -100,6 +100,7 @@ pub(crate) struct Peer {
 }
 
 /// What the peers stand on.
+#[derive(Clone, Copy)]
 pub(crate) struct Stage<'a> {
     pub(crate) folder: &'a Path,
     pub(crate) cores: Cores,
@@ -110,6 +111,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) identity: &'a Identity,
     /// Connections that a peer must be able to hold.
     pub(crate) connections: usize,
+    /// Worker threads of slotway.
+    pub(crate) workers: u16,
 }
 
 impl Peer {
@@ -121,12 +124,21 @@ impl Peer {
 
     /// Starts a proxy and waits until it answers from behind itself.
     pub(crate) fn start(program: &Program, stage: &Stage<'_>) -> Result<Self> {
-        let name = program.name;
-        let [address, encrypted, side] = free_addresses()?;
-        let apart = (name == Name::Nutcracker)
+        let apart = (program.name == Name::Nutcracker)
             .then(|| Nodes::apart(stage.server, stage.folder))
             .transpose()?;
         let nodes = apart.as_ref().unwrap_or(stage.cluster).addresses();
+        Ok(Self { apart, ..Self::before(program, stage, nodes)? })
+    }
+
+    /// The same before nodes of somebody else's.
+    pub(crate) fn before(
+        program: &Program,
+        stage: &Stage<'_>,
+        nodes: [SocketAddr; 3],
+    ) -> Result<Self> {
+        let name = program.name;
+        let [address, encrypted, side] = free_addresses()?;
         let mut command = Command::new(&program.path);
         let settings = |file: &str, template: &str| {
             stage.settings(file, template, [address, encrypted], nodes)
@@ -134,6 +146,7 @@ impl Peer {
         match name {
             Name::Direct => return Ok(Self::direct(stage.cluster)),
             Name::Slotway => {
+                command.args(["serve", "--workers", &stage.workers.to_string()]);
                 slotway(&mut command, [address, encrypted, side], nodes, stage.identity);
             }
             Name::Envoy => {
@@ -161,13 +174,18 @@ impl Peer {
         if let Some(address) = encrypted {
             process.until(|| connect(address))?;
         }
-        Ok(Self { name, address, encrypted, process: Some(process), apart })
+        Ok(Self { name, address, encrypted, process: Some(process), apart: None })
+    }
+
+    /// Where clients connect without TLS.
+    pub(crate) fn plain_door(&self) -> Door {
+        Door { address: self.address, tls: None }
     }
 
     /// Where clients connect; `None`: it does not speak TLS.
     pub(crate) fn door(&self, tls: bool, identity: &Identity) -> Option<Door> {
         match tls {
-            false => Some(Door { address: self.address, tls: None }),
+            false => Some(self.plain_door()),
             true => self.encrypted.map(|address| identity.door(address)),
         }
     }
@@ -223,7 +241,6 @@ fn slotway(
     nodes: [SocketAddr; 3],
     identity: &Identity,
 ) {
-    command.args(["serve", "--workers", "1"]);
     command.args(["--listen", &listen.to_string(), "--admin", &admin.to_string()]);
     for node in nodes {
         command.args(["--node", &node.to_string()]);

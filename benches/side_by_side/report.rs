@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::loads::{LOADS, Placement, described};
+use crate::loads::{CALM, LOADS, Placement, described};
 use crate::peers::Name;
 
 /// The figures of one measurement, or the medians of several.
@@ -18,6 +18,14 @@ pub(crate) struct Figures {
     pub(crate) p50_us: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p99_us: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p999_us: Option<f64>,
+    /// The 99th percentile beside a greedy client, divided by that of `calm` in the same round.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p99_growth: Option<f64>,
+    /// CPU time of the least busy worker thread, divided by that of the busiest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) evenness: Option<f64>,
     /// CPU time of the proxy for each request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) proxy_us: Option<f64>,
@@ -52,6 +60,9 @@ const FIELDS: &[Field] = &[
     (|it| it.requests_per_second, |it| &mut it.requests_per_second),
     (|it| it.p50_us, |it| &mut it.p50_us),
     (|it| it.p99_us, |it| &mut it.p99_us),
+    (|it| it.p999_us, |it| &mut it.p999_us),
+    (|it| it.p99_growth, |it| &mut it.p99_growth),
+    (|it| it.evenness, |it| &mut it.evenness),
     (|it| it.proxy_us, |it| &mut it.proxy_us),
     (|it| it.proxy_user_us, |it| &mut it.proxy_user_us),
     (|it| it.proxy_system_us, |it| &mut it.proxy_system_us),
@@ -118,6 +129,7 @@ impl Report {
         mut measurements: Vec<Measurement>,
     ) -> Self {
         add_latencies(&mut measurements);
+        add_growth(&mut measurements);
         let mut groups: BTreeMap<(usize, Placement, Name), Vec<&Measurement>> = BTreeMap::new();
         for it in &measurements {
             let place = described().position(|(name, _)| name == it.load).unwrap_or(usize::MAX);
@@ -196,6 +208,8 @@ impl Report {
             "req/s",
             "p50 us",
             "p99 us",
+            "p99.9 us",
+            "p99/calm",
             "added p50",
             "proxy us",
             "user",
@@ -206,6 +220,7 @@ impl Report {
             "KiB/conn",
             &share,
             "node conns",
+            "evenness",
         ];
         let mut rows = vec![head.map(str::to_owned).to_vec()];
         rows.extend(self.summaries.iter().map(Summary::row));
@@ -246,6 +261,8 @@ impl Summary {
             number(it.requests_per_second, 0),
             number(it.p50_us, 0),
             number(it.p99_us, 0),
+            number(it.p999_us, 0),
+            number(it.p99_growth, 2),
             number(it.added_p50_us, 0),
             number(it.proxy_us, 2),
             number(it.proxy_user_us, 2),
@@ -256,6 +273,7 @@ impl Summary {
             number(it.kib_per_connection, 2),
             number(ratio.kib_per_connection, 2),
             number(it.node_connections, 0),
+            number(it.evenness, 2),
         ]
     }
 }
@@ -272,6 +290,19 @@ fn add_latencies(measurements: &mut [Measurement]) {
     for it in measurements.iter_mut().filter(|it| it.peer != Name::Direct) {
         let direct = direct.get(&(it.load.clone(), it.round));
         it.figures.added_p50_us = it.figures.p50_us.zip(direct).map(|(p50, direct)| p50 - direct);
+    }
+}
+
+/// What a greedy client does to the others of the same peer, round by round.
+fn add_growth(measurements: &mut [Measurement]) {
+    let calm: BTreeMap<(Name, usize), f64> = measurements
+        .iter()
+        .filter(|it| it.load == CALM)
+        .filter_map(|it| Some(((it.peer, it.round), it.figures.p99_us?)))
+        .collect();
+    for it in measurements.iter_mut().filter(|it| it.load.starts_with("beside-")) {
+        let calm = calm.get(&(it.peer, it.round));
+        it.figures.p99_growth = it.figures.p99_us.zip(calm).map(|(p99, calm)| p99 / calm);
     }
 }
 

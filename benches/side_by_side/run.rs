@@ -1,5 +1,7 @@
 //! The rounds: every load through every peer it compares, then all of it again.
 
+mod paced;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::peers::{Name, Peer, Program, Stage};
 use crate::report::{Figures, Measurement};
 use crate::say;
 use crate::talk::play;
-use crate::wire::Identity;
+use crate::wire::{Door, Identity};
 
 /// Descriptors for everything that is not a client's connection.
 const SPARE_DESCRIPTORS: u64 = 200;
@@ -34,6 +36,17 @@ pub(crate) fn rounds(
         say(&format!("idle: {held} connections, {limit}"))?;
     }
     let loads = options.loads()?;
+    on_stage(options, cores, programs, held, |rounds| rounds.all(&loads))
+}
+
+/// Starts what every peer stands on, for as long as `act` needs it.
+fn on_stage<T>(
+    options: &Options,
+    cores: Cores,
+    programs: &[Program],
+    connections: usize,
+    act: impl FnOnce(&mut Rounds<'_>) -> Result<T>,
+) -> Result<T> {
     let folder = tempfile::tempdir()?;
     let cluster = Nodes::cluster(&options.server, folder.path())?;
     let identity = Identity::new(folder.path())?;
@@ -43,26 +56,10 @@ pub(crate) fn rounds(
         server: &options.server,
         cluster: &cluster,
         identity: &identity,
-        connections: held,
+        connections,
+        workers: 1,
     };
-    let mut rounds = Rounds { options, programs, stage, peers: vec![], measurements: vec![] };
-    let drives = !loads.is_empty() || options.talks().next().is_some();
-    for program in programs.iter().filter(|_| drives) {
-        rounds.peers.push(Peer::start(program, &rounds.stage)?);
-    }
-    let prepared = rounds.prepare(&loads)?;
-    for round in 0..options.rounds {
-        for (load, placement, exchanges) in &prepared {
-            rounds.through_all(load, *placement, exchanges, round)?;
-        }
-        for (name, talk) in options.talks() {
-            rounds.talk(name, talk, round)?;
-        }
-        for (name, opening) in options.idle() {
-            rounds.idle(name, opening, round)?;
-        }
-    }
-    Ok(rounds.measurements)
+    act(&mut Rounds { options, programs, stage, peers: vec![], measurements: vec![] })
 }
 
 /// CPU time of the proxy, the nodes and the generator, and of the whole machine.
@@ -77,6 +74,35 @@ struct Rounds<'a> {
 }
 
 impl Rounds<'_> {
+    fn all(&mut self, loads: &[&'static Load]) -> Result<Vec<Measurement>> {
+        let options = self.options;
+        let drives = !loads.is_empty()
+            || options.talks().next().is_some()
+            || options.paced().next().is_some();
+        for program in self.programs.iter().filter(|_| drives) {
+            self.peers.push(Peer::start(program, &self.stage)?);
+        }
+        let prepared = self.prepare(loads)?;
+        for round in 0..options.rounds {
+            for (load, placement, exchanges) in &prepared {
+                self.through_all(load, *placement, exchanges, round)?;
+            }
+            for (name, talk) in options.talks() {
+                self.talk(name, talk, round)?;
+            }
+            for (name, paced) in options.paced() {
+                self.paced(name, paced, round)?;
+            }
+            for (name, workers) in options.scaling() {
+                self.scale(name, workers, round)?;
+            }
+            for (name, opening) in options.idle() {
+                self.idle(name, opening, round)?;
+            }
+        }
+        Ok(std::mem::take(&mut self.measurements))
+    }
+
     /// Fills the nodes, and makes what the loads will send.
     fn prepare(
         &self,
@@ -112,11 +138,7 @@ impl Rounds<'_> {
     ) -> Result<()> {
         self.compare(load.name, placement, round, |rounds, peer| {
             let Some(door) = peer.door(load.tls, rounds.stage.identity) else { return Ok(None) };
-            let measured = rounds.measure(peer, |[warm_up, window], snapshot| {
-                let clients = load.clients;
-                drive(&Drive { door, exchanges, clients, warm_up, window }, snapshot)
-            });
-            measured.map(Some)
+            rounds.drive(peer, &door, &Drive::closed(load.clients, exchanges)).map(Some)
         })
     }
 
@@ -158,6 +180,11 @@ impl Rounds<'_> {
         Ok(())
     }
 
+    /// What it cost while these clients sent.
+    fn drive(&self, peer: &Peer, door: &Door, clients: &Drive<'_>) -> Result<Figures> {
+        self.measure(peer, |times, snapshot| drive(door, clients, times, snapshot))
+    }
+
     /// What it cost while `run` sent a load, for the times of its warm-up and its window.
     fn measure(
         &self,
@@ -188,6 +215,7 @@ impl Rounds<'_> {
             requests_per_second: Some(outcome.requests as f64 / outcome.seconds),
             p50_us: percentile(0.5),
             p99_us: percentile(0.99),
+            p999_us: percentile(0.999),
             proxy_us: proxy.map(Spent::total),
             proxy_user_us: proxy.map(|it| it.user),
             proxy_system_us: proxy.map(|it| it.system),
@@ -236,7 +264,7 @@ fn progress(it: &Measurement) -> Result<()> {
         .filter_map(|(name, figure, unit)| Some(format!("{name}{:.2}{unit}", (*figure)?)))
         .collect();
     let (load, keys, peer) = (&it.load, it.keys.word(), it.peer.word());
-    say(&format!("{}: {load:<11} {keys:<6} {peer:<10} {}", it.round + 1, figures.join(", ")))
+    say(&format!("{}: {load:<15} {keys:<6} {peer:<10} {}", it.round + 1, figures.join(", ")))
 }
 
 /// The idle load needs a descriptor for each connection, here and in the proxy, and in a relay two.

@@ -13,6 +13,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::version::TLS13;
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
+use crate::exchange::Exchange;
+
 /// The name in the certificate.
 const HOST: &str = "localhost";
 
@@ -65,11 +67,12 @@ impl Identity {
 }
 
 impl Door {
-    /// Connects, and if need be encrypts, before anything is measured.
-    pub(crate) fn open(&self) -> Result<Wire> {
+    /// Connects, and if need be encrypts, before anything is measured. A greeting goes over plain connections only.
+    pub(crate) fn open(&self, greeting: Option<&Exchange>) -> Result<Wire> {
         let mut socket = TcpStream::connect(self.address).context("cannot connect")?;
         socket.set_nodelay(true)?;
         let Some(config) = &self.tls else {
+            greeting.map_or(Ok(()), |greeting| greeting.run(&socket))?;
             socket.set_nonblocking(true)?;
             return Ok(Wire::Plain(mio::net::TcpStream::from_std(socket)));
         };
