@@ -1,10 +1,15 @@
-//! The pages that the benches write: what is drawn is what was measured.
+//! The pages that the benches write: what is drawn is what was measured, and a curve's exponent is its own.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test may fail by panicking")]
 
 #[path = "../benches/side_by_side/charts.rs"]
 mod charts;
+#[path = "../benches/side_by_side/curves.rs"]
+mod curves;
+
+use std::collections::BTreeMap;
 
 use charts::{Bar, Group, Panel, draw};
+use curves::{Curve, Step, markdown};
 
 fn bar(name: &str, value: f64) -> Bar {
     Bar { name: name.to_owned(), value, beyond: None, ours: name == "ours" }
@@ -100,4 +105,36 @@ fn words_cannot_break_the_picture() {
     assert_eq!(opened, svg.matches("</text>").count());
     assert!(svg.starts_with("<svg") && svg.ends_with("</svg>\n"));
     assert!(svg.contains("prefers-color-scheme:dark"));
+}
+
+/// A unit of so much work costs that.
+fn curve(cost: fn(f64) -> f64) -> Curve {
+    let step = |size: u64| Step { size, costs: vec![cost(size as f64)] };
+    Curve { name: "name", of: "things", unit: "thing", steps: [1, 10, 100, 1_000].map(step).into() }
+}
+
+#[test]
+fn the_exponent_is_that_of_the_whole() {
+    for (cost, exponent, verdict) in [
+        ((|_| 7.0) as fn(f64) -> f64, 1.0, "linear or better"),
+        (|size| size, 2.0, "**worse than linear**"),
+        (|size| 5.0 / size, 0.0, "linear or better"),
+    ] {
+        let curve = curve(cost);
+        assert!((curve.exponent().unwrap() - exponent).abs() < 1e-9);
+        let page = markdown(&BTreeMap::new(), &[curve]);
+        assert!(page.contains(&format!("Exponent {exponent:.2}: {verdict}.")), "{page}");
+    }
+}
+
+#[test]
+fn a_step_costs_the_median_of_its_rounds() {
+    let step = Step { size: 1_000, costs: vec![9.0, 1.0, 2.0] };
+    let page = markdown(
+        &BTreeMap::new(),
+        &[Curve { name: "name", of: "things", unit: "thing", steps: vec![step] }],
+    );
+    assert!(page.contains("| things | 1,000 |\n"), "{page}");
+    assert!(page.contains("| us for each thing | 2.00 |\n"), "{page}");
+    assert!(page.contains("too few steps"), "{page}");
 }

@@ -9,15 +9,27 @@
 //! cpu              what it cost, as the operating system counts
 //! report           medians and ratios, as a table and as JSON
 //! pictures, charts what of it is drawn, and how
+//! curves           what a unit of work costs as there is more of it
 //! ```
 //!
 //! How like is compared with like is written in `benches/README.md`.
 
 mod charts;
 mod cpu;
+mod curves;
 mod exchange;
 mod generator;
 mod greed;
+#[path = "../../tests/e2e/harness/mod.rs"]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "written for tests, of which only the fake nodes are used here"
+)]
+mod harness;
 mod idle;
 mod loads;
 mod nodes;
@@ -48,6 +60,7 @@ use crate::report::{Measurement, Report};
 
 /// Where `--write-results` writes.
 const RESULTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/RESULTS.md");
+const CURVES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/CURVES.md");
 const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/charts");
 /// Sizes for people who run it.
 const PRODUCTION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/PRODUCTION.md");
@@ -61,6 +74,9 @@ fn main() -> Result<()> {
         return say("This measures; run it with: cargo bench --bench side_by_side -- --help");
     }
     ensure!(options.rounds > 0 && options.seconds > 0.0, "nothing to measure in no time");
+    if options.curves {
+        return grow(&options);
+    }
     let report = match &options.from {
         Some(file) => Report::read(file)?,
         None => measure(&options)?,
@@ -87,6 +103,23 @@ fn measure(options: &Options) -> Result<Report> {
     let measurements = run::rounds(options, cores, &programs)?;
     let about = about(options, cores, &server, &programs, &measurements);
     Ok(Report::new(about, options.base, measurements))
+}
+
+/// Cost as work grows.
+fn grow(options: &Options) -> Result<()> {
+    wait::watch_signals()?;
+    let cores = Cores::divide(options.pin)?;
+    cores.keep_off_proxies()?;
+    let find =
+        |name| Program::find(name, options.program(name)).with_context(|| missing(options, name));
+    let (server, program) = (find(Name::Direct)?, find(Name::Slotway)?);
+    let curves = run::curves(options, cores, &program)?;
+    let text = curves::markdown(&about(options, cores, &server, &[program], &[]), &curves);
+    say(&format!("\n{text}"))?;
+    if options.write_results {
+        std::fs::write(CURVES, text).context("cannot write the curves")?;
+    }
+    Ok(())
 }
 
 fn draw(report: &Report) -> Result<()> {

@@ -44,6 +44,9 @@ pub(crate) struct Options {
     /// Connections of the idle loads
     #[arg(long, default_value_t = 10_000)]
     pub(crate) connections: usize,
+    /// Measure slotway's CPU time as work grows, instead of the loads; --write-results writes benches/CURVES.md
+    #[arg(long)]
+    pub(crate) curves: bool,
     /// Write everything to this file, too
     #[arg(long)]
     pub(crate) json: Option<PathBuf>,
@@ -121,7 +124,7 @@ impl Options {
         }
     }
 
-    fn wants(&self, name: &str) -> bool {
+    pub(crate) fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|wanted| matches(wanted, name))
     }
 }

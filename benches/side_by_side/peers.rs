@@ -113,6 +113,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) connections: usize,
     /// Worker threads of slotway.
     pub(crate) workers: u16,
+    /// Variables for slotway that stand for settings.
+    pub(crate) settings: &'a [(&'a str, String)],
 }
 
 impl Peer {
@@ -147,6 +149,7 @@ impl Peer {
             Name::Direct => return Ok(Self::direct(stage.cluster)),
             Name::Slotway => {
                 command.args(["serve", "--workers", &stage.workers.to_string()]);
+                command.envs(stage.settings.iter().map(|(name, value)| (name, value)));
                 slotway(&mut command, [address, encrypted, side], nodes, stage.identity);
             }
             Name::Envoy => {

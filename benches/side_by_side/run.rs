@@ -1,5 +1,6 @@
 //! The rounds: every load through every peer it compares, then all of it again.
 
+mod curves;
 mod paced;
 
 use std::collections::BTreeMap;
@@ -20,6 +21,8 @@ use crate::report::{Figures, Measurement};
 use crate::say;
 use crate::talk::play;
 use crate::wire::{Door, Identity};
+
+pub(crate) use curves::curves;
 
 /// Descriptors for everything that is not a client's connection.
 const SPARE_DESCRIPTORS: u64 = 200;
@@ -58,6 +61,7 @@ fn on_stage<T>(
         identity: &identity,
         connections,
         workers: 1,
+        settings: &[],
     };
     act(&mut Rounds { options, programs, stage, peers: vec![], measurements: vec![] })
 }
