@@ -59,8 +59,7 @@ settings! {
         /// Address and port for clients.
         /// Beyond loopback it needs a password, see `[auth]`.
         address: SocketAddr = loopback(6379), Address, restart;
-        /// What the gateway looks like from there: one server, or a cluster of one node that owns
-        /// every slot.
+        /// What the gateway looks like from there: one server, or a cluster of one node that owns every slot.
         present: Present = Present::Standalone, OneOf, restart;
         /// Address and port for clients that speak TLS, beside `address`, which stays plain then. Without it,
         /// and with a certificate, `address` itself speaks TLS.
@@ -134,8 +133,7 @@ settings! {
         logins_file: String = String::new(), Text;
         /// Whether the nodes are spoken to through TLS.
         tls: bool = false, Truth;
-        /// File with the certificates of the authorities that nodes are believed by; empty means those of
-        /// the system.
+        /// File with the certificates of the authorities that nodes are believed by; empty means those of the system.
         tls_ca_file: String = String::new(), Text;
         /// Whether a node's certificate must bear the name that was dialled, or `tls_server_name`.
         tls_check_name: bool = true, Truth;
@@ -263,6 +261,8 @@ settings! {
         /// How long the answer to a failed login waits; doubles with each failure from the same address,
         /// up to 64 times as long. Zero answers at once.
         failed_login_delay: Duration = millis(20), Time(Duration::ZERO..=MINUTE);
+        /// Entries that `ACL LOG` keeps, as `acllog-max-len` of a server.
+        log_length: usize = 128, Count(0..=100_000);
     }
 
     /// Bounds on what clients may use.

@@ -101,7 +101,10 @@ impl Conversation {
         let argument = denied.place().and_then(|at| request.arg(at)).unwrap_or(name.as_bytes());
         let user = self.client.user.borrow().clone();
         self.worker.metrics.acl_denied();
-        self.note(reason, argument, user.name());
+        // A server's log has only what it decides before it begins with a command.
+        if !matches!(denied, Denied::Patterns(_)) {
+            self.note(reason, argument, user.name());
+        }
         self.audit_denial(spec, reason, argument);
         self.reject(spec, denied.line(user.name(), spec, self.wording()))
     }
@@ -173,7 +176,9 @@ impl Conversation {
         let portrait = self.client.portrait(self.worker.clock.now());
         let client = portrait.map(|portrait| portrait.to_string()).unwrap_or_default();
         let context = if self.transaction.is_open() { "multi" } else { "toplevel" };
-        self.worker.gateway.access.denials.add(Event { reason, context, object, user, client });
+        let gateway = &self.worker.gateway;
+        let kept = gateway.settings().auth.log_length;
+        gateway.access.denials.add(Event { reason, context, object, user, client }, kept);
     }
 
     /// How the servers behind the gateway write about rules.

@@ -1,6 +1,8 @@
 //! Users and rules: the same decisions, descriptions and errors as a real server, and their effect on clients.
 
 mod generated;
+mod log;
+mod open;
 mod pair;
 
 use std::fs;

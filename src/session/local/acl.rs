@@ -196,12 +196,12 @@ fn log(
         }
         Some(number) => number::integer(number).ok_or(Refused::NotAnInteger)?,
     };
-    let entries = denials.entries();
-    let shown = entries.iter().take(usize::try_from(count).unwrap_or(0));
+    let kept = conversation.worker.gateway.settings().auth.log_length;
+    let shown = denials.latest(usize::try_from(count).unwrap_or(0).min(kept));
     let (wording, protocol) = (conversation.wording(), conversation.protocol);
     Ok(conversation.answer(family(spec), |out| {
         write::array(out, shown.len());
-        shown.for_each(|entry| show_denial(out, entry, wording, protocol));
+        shown.iter().for_each(|entry| show_denial(out, entry, wording, protocol));
     }))
 }
 

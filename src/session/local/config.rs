@@ -8,6 +8,7 @@ use super::super::conversation::{Conversation, Flow};
 
 /// Settings that any client may see; a last `*` stands for any rest.
 const ALLOWED: &[&str] = &[
+    "acllog-max-len",
     "appendonly",
     "busy-reply-threshold",
     "client-output-buffer-limit",
@@ -31,7 +32,7 @@ const ALLOWED: &[&str] = &[
 ];
 
 /// Where the gateway differs from the nodes behind it.
-type Own = [(&'static str, String); 6];
+type Own = [(&'static str, String); 7];
 
 /// `CONFIG GET pattern..`: a node's answer, without what is nobody's business and with what is the
 /// gateway's own.
@@ -50,6 +51,7 @@ fn own(conversation: &Conversation) -> Own {
     let settings = gateway.settings();
     let enabled = if gateway.mode() == "cluster" { "yes" } else { "no" };
     [
+        ("acllog-max-len", settings.auth.log_length.to_string()),
         ("cluster-enabled", enabled.to_owned()),
         ("databases", gateway.databases().to_string()),
         ("maxclients", settings.limits.max_clients.to_string()),
@@ -113,6 +115,7 @@ mod tests {
 
     fn seen(node: &[u8], patterns: &[&str], protocol: Protocol) -> Vec<u8> {
         let own = [
+            ("acllog-max-len", "128".to_owned()),
             ("cluster-enabled", "no".to_owned()),
             ("databases", "1".to_owned()),
             ("maxclients", "10000".to_owned()),
