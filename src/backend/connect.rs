@@ -323,28 +323,44 @@ impl Conversation {
         &mut self,
         requests: [&[&str]; N],
     ) -> Result<[Bytes; N], ConnectError> {
-        let asked = timeout(self.timeout, self.exchange(requests)).await;
-        let failed = |cause| ConnectError { address: self.address.clone(), step: Step::Ask, cause };
-        asked.unwrap_or(Err(Cause::Timeout)).map_err(failed)
+        let mut replies = [const { Bytes::new() }; N];
+        self.answer(&requests, &mut replies).await?;
+        Ok(replies)
     }
 
-    async fn exchange<const N: usize>(
+    /// The same for requests of any bytes, and any number of them.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub async fn ask_all(&mut self, requests: &[&[&[u8]]]) -> Result<Vec<Bytes>, ConnectError> {
+        let mut replies = vec![Bytes::new(); requests.len()];
+        self.answer(requests, &mut replies).await?;
+        Ok(replies)
+    }
+
+    async fn answer(
         &mut self,
-        requests: [&[&str]; N],
-    ) -> Result<[Bytes; N], Cause> {
-        if !self.talk.read_buffer().is_empty() {
-            return Err(Cause::Unasked);
-        }
+        requests: &[&[impl AsRef<[u8]>]],
+        replies: &mut [Bytes],
+    ) -> Result<(), ConnectError> {
         let mut bytes = Vec::new();
         for words in requests {
             write::command(&mut bytes, words);
         }
-        send(self.talk.get_mut(), &bytes).await?;
-        let mut replies = [const { Bytes::new() }; N];
-        for reply in &mut replies {
+        let answered = timeout(self.timeout, self.exchange(&bytes, replies)).await;
+        let failed = |cause| ConnectError { address: self.address.clone(), step: Step::Ask, cause };
+        answered.unwrap_or(Err(Cause::Timeout)).map_err(failed)
+    }
+
+    async fn exchange(&mut self, bytes: &[u8], replies: &mut [Bytes]) -> Result<(), Cause> {
+        if !self.talk.read_buffer().is_empty() {
+            return Err(Cause::Unasked);
+        }
+        send(self.talk.get_mut(), bytes).await?;
+        for reply in replies {
             *reply = next(&mut self.talk).await?;
         }
-        Ok(replies)
+        Ok(())
     }
 }
 

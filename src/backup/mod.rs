@@ -10,13 +10,16 @@
 //!   Retention    which backups have had their time                   retention.rs
 //!   Store        a folder or object storage                          store.rs
 //! restore      a new local cluster with a backup's data             restore.rs
+//!   likeness     whether it has all of that, key by key              likeness.rs, payload.rs
 //! ```
 //!
 //! Invariants: a shard's data is never held in memory; a backup without a manifest is none; nothing is deleted but
 //! what a manifest of ours names, and never the newest whole backup. Each shard's data is of one moment; the moments
 //! of two shards differ.
 
+mod likeness;
 mod manifest;
+mod payload;
 mod progress;
 mod proof;
 mod rdb;

@@ -189,7 +189,7 @@ impl Head {
 }
 
 /// A length as RDB writes it, and what follows; `None` if more bytes are needed.
-fn length(bytes: &[u8]) -> Option<(u64, &[u8])> {
+pub(super) fn length(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (first, rest) = bytes.split_first()?;
     match (first >> 6, first) {
         (0, _) => Some((u64::from(first & 0x3f), rest)),
@@ -220,6 +220,21 @@ fn string_length(bytes: &[u8]) -> Option<u64> {
         }
         _ => length(bytes).map(|(length, _)| length),
     }
+}
+
+/// What follows a length; `None` if more bytes are needed.
+pub(super) fn after_length(bytes: &[u8]) -> Option<&[u8]> {
+    length(bytes).map(|(_, rest)| rest)
+}
+
+/// What follows a string; `None` if more bytes are needed.
+pub(super) fn after_string(bytes: &[u8]) -> Option<&[u8]> {
+    let content = match bytes.first()? {
+        0xc0..=0xc2 => bytes.get(1..)?,
+        0xc3 => after_length(after_length(bytes.get(1..)?)?)?,
+        _ => after_length(bytes)?,
+    };
+    content.get(usize::try_from(string_length(bytes)?).ok()?..)
 }
 
 #[cfg(test)]

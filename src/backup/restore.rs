@@ -1,6 +1,10 @@
 //! A new local cluster with a backup's data: every shard's file becomes what its primary begins with.
+//!
+//! Then each primary is compared with a server of its own that has loaded the same file and nothing else happened to:
+//! key by key, unless only numbers are wanted.
 
 use std::fs::{self, DirBuilder};
+use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +16,11 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::backend::connect::{Conversation, Credentials, Handshake};
 use crate::config::Settings;
-use crate::launch::{self, Contents, LocalCluster};
+use crate::launch::{self, Contents, LocalCluster, SLOTS};
 use crate::resp::Value;
 
 use super::block_on;
+use super::likeness;
 use super::manifest::{Manifest, Part};
 use super::progress::Progress;
 use super::proof::Proof;
@@ -25,8 +30,8 @@ use super::verify;
 
 /// Where files are until their nodes take them, below the cluster's folder.
 const ARRIVALS: &str = "restore";
-/// Most bytes in an answer about what a node holds; the list of functions is the longest.
-const ANSWER_BYTES: usize = 64 << 20;
+/// Most bytes in an answer about what a node holds; a large value is the longest.
+const ANSWER_BYTES: usize = 4 << 30;
 
 /// Which backup becomes which cluster.
 #[derive(Args, Clone, Debug)]
@@ -52,6 +57,10 @@ pub struct RestoreOptions {
     /// Make a cluster that speaks TLS.
     #[arg(long)]
     pub tls: bool,
+    /// Only count keys and functions afterwards, instead of comparing each with the backup. That takes as much memory
+    /// again as the largest shard, and a port behind those of the cluster.
+    #[arg(long)]
+    pub quick: bool,
 }
 
 /// Makes the cluster, compares it with the backup, and stops it. Answers what to print: how it is started.
@@ -80,13 +89,22 @@ pub fn restore(options: &RestoreOptions) -> anyhow::Result<String> {
         ..launch::Options::default()
     };
     let cluster = LocalCluster::start(&shape, &|_| {}).with_context(left)?;
-    let total = block_on(prove(&cluster, &manifest))?.with_context(left)?;
+    let mut total = Counts::default();
+    for (part, address) in manifest.shards.iter().zip(cluster.addresses()) {
+        let proven = prove(options, &cluster, address, part);
+        let holds = proven.with_context(|| format!("{address}, from {}", part.file));
+        let holds = holds.with_context(left)?;
+        total.keys += holds.keys;
+        // Every primary has all of them.
+        total.functions = total.functions.max(holds.functions);
+    }
     cluster.stop();
     // It is empty by now.
     let _ = fs::remove_dir(dir.join(ARRIVALS));
     let tls = if options.tls { " --tls" } else { "" };
+    let how = if options.quick { "counted" } else { "compared with the backup, each of them" };
     Ok(format!(
-        "restored {}: {} shards, {} keys, libraries of functions: {}\n\
+        "restored {}: {} shards, {} keys, libraries of functions: {}; {how}\n\
          start it with: slotway up --dir {} --masters {} --replicas {} --base-port {}{tls}\n",
         manifest.name,
         manifest.shards.len(),
@@ -115,6 +133,11 @@ async fn fetch(options: &RestoreOptions) -> anyhow::Result<(Manifest, Vec<Conten
             let _ = fs::remove_dir_all(&arrivals);
             return Err(error.context(format!("{} of {}", part.file, manifest.name)));
         }
+        if !options.quick {
+            // One file by two names, or where that cannot be, two files.
+            let again = fs::hard_link(&dump, original(&dump));
+            again.or_else(|_| fs::copy(&dump, original(&dump)).map(drop))?;
+        }
         contents.push(Contents { slots: part.ranges()?, dump });
     }
     Ok((manifest, contents))
@@ -134,33 +157,81 @@ async fn fetch_part(store: &Store, backup: &str, part: &Part, dump: &Path) -> an
     Ok(proof.compare(part)?)
 }
 
-/// Every primary has the keys and functions that its file had, but for keys that have expired since. Answers how many
-/// there are.
-async fn prove(cluster: &LocalCluster, manifest: &Manifest) -> anyhow::Result<Counts> {
+/// The other name of a file.
+fn original(dump: &Path) -> PathBuf {
+    dump.with_extension("original")
+}
+
+/// The primary has what its file had, but for keys that have expired since. Answers how much there is.
+fn prove(
+    options: &RestoreOptions,
+    cluster: &LocalCluster,
+    address: SocketAddr,
+    part: &Part,
+) -> anyhow::Result<Counts> {
+    let holds = block_on(async {
+        let mut talk = talk(cluster, address).await?;
+        count(&mut talk).await
+    })??;
+    if let Some(wanted) = part.holds {
+        compare(wanted, Counts { expiring: wanted.expiring, ..holds })?;
+    }
+    if !options.quick {
+        compare_keys(options, cluster, address, part)?;
+    }
+    Ok(holds)
+}
+
+/// Loads the file once more, into a server that has nothing else to do, and compares every key.
+fn compare_keys(
+    options: &RestoreOptions,
+    cluster: &LocalCluster,
+    address: SocketAddr,
+    part: &Part,
+) -> anyhow::Result<()> {
+    let dump = original(&options.dir.join(ARRIVALS).join(&part.file));
+    let dir = dump.with_extension("compared");
+    let behind = cluster.addresses().len();
+    let base_port = u16::try_from(usize::from(options.base_port) + behind)?;
+    let shape = launch::Options {
+        masters: 1,
+        replicas: 0,
+        base_port,
+        dir: Some(dir.clone()),
+        server: options.server.clone(),
+        launcher: Some(launch::own_program()?),
+        tls: options.tls,
+        contents: vec![Contents { slots: vec![0..=SLOTS - 1], dump }],
+        ..launch::Options::default()
+    };
+    let source = LocalCluster::start(&shape, &|_| {})?;
+    let place = source.addresses().first().copied().context("a cluster without nodes")?;
+    block_on(async {
+        let (mut wanted, mut found) = (talk(&source, place).await?, talk(cluster, address).await?);
+        likeness::compare(&mut wanted, &mut found).await
+    })??;
+    source.stop();
+    fs::remove_dir_all(&dir).with_context(|| format!("cannot remove {}", dir.display()))
+}
+
+async fn talk(cluster: &LocalCluster, address: SocketAddr) -> anyhow::Result<Conversation> {
     let mut settings = Settings::default();
     cluster.point_at(&mut settings.cluster);
     let credentials = Credentials::load(&settings.cluster)?;
     let handshake = Handshake::control(credentials, settings.backend.request_timeout);
-    let mut total = Counts::default();
-    for (part, address) in manifest.shards.iter().zip(cluster.addresses()) {
-        let mut talk = Conversation::open(&address.to_string(), &handshake, ANSWER_BYTES).await?;
-        let questions: [&[&str]; 2] = [&["DBSIZE"], &["FUNCTION", "LIST"]];
-        let [size, functions] = talk.ask(questions).await?;
-        let size = Value::parse(&size)?.as_integer().and_then(|size| u64::try_from(size).ok());
-        let functions = Value::parse(&functions)?;
-        let functions = functions.as_array().map(|list| list.len() as u64);
-        let (Some(keys), Some(functions)) = (size, functions) else {
-            bail!("{address} does not say what it holds");
-        };
-        if let Some(wanted) = part.holds {
-            compare(wanted, Counts { keys, functions, ..wanted })
-                .with_context(|| format!("{address}, from {}", part.file))?;
-        }
-        total.keys += keys;
-        // Every primary has all of them.
-        total.functions = total.functions.max(functions);
-    }
-    Ok(total)
+    Ok(Conversation::open(&address.to_string(), &handshake, ANSWER_BYTES).await?)
+}
+
+async fn count(talk: &mut Conversation) -> anyhow::Result<Counts> {
+    let questions: [&[&str]; 2] = [&["DBSIZE"], &["FUNCTION", "LIST"]];
+    let [size, functions] = talk.ask(questions).await?;
+    let size = Value::parse(&size)?.as_integer().and_then(|size| u64::try_from(size).ok());
+    let functions = Value::parse(&functions)?;
+    let functions = functions.as_array().map(|list| list.len() as u64);
+    let (Some(keys), Some(functions)) = (size, functions) else {
+        bail!("{} does not say what it holds", talk.address());
+    };
+    Ok(Counts { keys, functions, ..Counts::default() })
 }
 
 fn compare(wanted: Counts, found: Counts) -> anyhow::Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -235,11 +236,14 @@ fn every_key_comes_back() {
         "{verified}"
     );
 
-    let (dir, port) = (new_folder("restored"), free_ports(6));
+    let (dir, port) = (new_folder("restored"), free_ports(7));
     let restore = ["restore", "--from", target, "--dir", dir.to_str().unwrap(), "--base-port"];
     let restored = succeeds(&[&restore[..], &[&port.to_string()]].concat());
     assert!(
-        restored.contains("26 keys, libraries of functions: 1\nstart it with: slotway up"),
+        restored.contains(
+            "26 keys, libraries of functions: 1; compared with the backup, each of them\n\
+             start it with: slotway up"
+        ),
         "{restored}"
     );
     let again = refusal(&[&restore[..], &[&port.to_string()]].concat());
@@ -259,6 +263,47 @@ fn every_key_comes_back() {
     assert_eq!(found.line("FCALL answer 0").integer(), 42);
     assert_eq!(slots(&mut found), slots(&mut source));
     copy.stop();
+}
+
+/// Becomes the real server, but a node of the new cluster finds a write of its own in its log.
+const FORGER: &str = r#"#!/bin/sh
+case $PWD in */restore/*) ;; *)
+    if [ -d appendonlydir ] && [ ! -e forged ]; then
+        touch forged
+        printf '*3\r\n$6\r\nLPUSHX\r\n$4\r\nlist\r\n$1\r\nx\r\n' >appendonlydir/appendonly.aof.1.incr.aof
+        echo 'file appendonly.aof.1.incr.aof seq 1 type i' >>appendonlydir/appendonly.aof.manifest
+    fi
+esac
+exec "$SERVER" "$@"
+"#;
+
+#[test]
+fn a_key_that_is_another_is_found() {
+    let cluster = Cluster::small();
+    let mut all = Everywhere::at(&cluster.addresses());
+    for line in ["RPUSH list a b c", "SET text value", "SET passing value PX 1"] {
+        assert!(!all.line(line).is_error(), "{line}");
+    }
+    let (node, folder) = (cluster.node(0).address().to_string(), new_folder("backups"));
+    let target = folder.to_str().unwrap();
+    succeeds(&["backup", "--node", &node, "--to", target]);
+    let forger = folder.with_extension("sh");
+    fs::write(&forger, FORGER).unwrap();
+    fs::set_permissions(&forger, fs::Permissions::from_mode(0o755)).unwrap();
+    let server = std::env::var("SLOTWAY_TEST_SERVER").unwrap_or("redis-server".to_owned());
+    let restore = |more: &[&str]| {
+        let (dir, port) = (new_folder("restored"), free_ports(3).to_string());
+        let dir = dir.to_str().unwrap();
+        let arguments = ["restore", "--from", target, "--dir", dir, "--replicas", "0"];
+        let place = ["--base-port", &port, "--server", forger.to_str().unwrap()];
+        slotway(&[&arguments[..], &place, more].concat(), &[("SERVER", server.clone())])
+    };
+    let output = restore(&[]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("the key 'list' has another value"), "{error}");
+    // Their number is the same.
+    assert!(said(&restore(&["--quick"])).contains("2 keys, libraries of functions: 0; counted\n"));
 }
 
 #[test]
