@@ -1,4 +1,4 @@
-//! How often the gateway allocates for a request: on the hot path, never.
+//! How often the gateway allocates for a request: on the hot path, never. And what it keeps for a client that is idle.
 //!
 //! The gateway runs in this process, one worker before a real cluster; the client allocates nothing itself, so what is
 //! counted is the gateway's. `valgrind --tool=dhat target/debug/slotway serve ..` says where it allocates, if it does.
@@ -34,6 +34,13 @@ const REQUESTS: usize = 160;
 const COUNTS: usize = 100;
 /// Requests before anything is counted, so that every buffer has its size.
 const WARM_UP: usize = 2_000;
+
+/// Clients that are opened together and kept, each idle after one request, and how often: what other work of the
+/// gateway keeps, or an array that grows, is in some of the counts, so the least is what clients take.
+const IDLE: usize = 100;
+const IDLE_COUNTS: usize = 4;
+/// Bytes of the heap that an idle client may take.
+const IDLE_BYTES: usize = 2_100;
 
 /// A kind of request, and what one may take.
 struct Class {
@@ -79,6 +86,28 @@ fn main() {
         too_many |= taken > class.most;
     }
     assert!(!too_many, "the gateway allocates more than it may");
+    let idle = measure_idle(gateway, &classes[0].exchange);
+    println!("an idle client: {idle} bytes, at most {IDLE_BYTES}");
+    assert!(idle <= IDLE_BYTES, "the gateway keeps more for an idle client than it may");
+}
+
+/// Bytes for one of many clients, after one request each.
+fn measure_idle(gateway: SocketAddr, exchange: &Exchange) -> usize {
+    let mut answer = vec![0; exchange.reply.len()];
+    let mut kept = Vec::with_capacity(IDLE * IDLE_COUNTS);
+    let counts = (0..IDLE_COUNTS).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        for _ in 0..IDLE {
+            let mut socket = TcpStream::connect(gateway).unwrap();
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            socket.write_all(&exchange.request).unwrap();
+            socket.read_exact(&mut answer).unwrap();
+            kept.push(socket);
+        }
+        let change = region.change();
+        change.bytes_allocated.saturating_sub(change.bytes_deallocated) / IDLE
+    });
+    counts.min().unwrap()
 }
 
 /// The gateway with one worker, in this process. It ends with it.

@@ -107,12 +107,13 @@ impl RequestParser {
         self.missing
     }
 
-    /// Gives back the memory kept from earlier requests; the last request must have been dealt with.
-    pub fn shrink(&mut self) {
+    /// Gives back the memory kept from earlier requests, but for so many arguments; the last request must have been
+    /// dealt with.
+    pub fn shrink(&mut self, arguments: usize) {
         if self.settled {
             self.restart();
         }
-        self.spans.shrink_to_fit();
+        self.spans.shrink_to(arguments);
         self.inline = Vec::new();
     }
 

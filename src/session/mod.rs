@@ -33,6 +33,7 @@ mod scripts;
 mod scrutiny;
 mod serve;
 mod socket;
+mod spares;
 mod steps;
 mod traces;
 mod tracking;
@@ -67,6 +68,8 @@ pub use worker::{Gateway, Worker};
 
 /// Turns of one session before others get theirs.
 const ROUNDS: usize = 16;
+/// Most arguments for which a parser that is lent to others keeps room.
+const LENT_ARGUMENTS: usize = 1 << 10;
 /// An incomplete request of this size is read into a buffer of its own.
 const OWN_BUFFER: usize = 32 << 10;
 /// Most bytes that one read of a large request asks for.
@@ -77,7 +80,8 @@ const GROWTH: usize = 4;
 /// The task that serves one client.
 pub struct Session {
     socket: Reader,
-    parser: RequestParser,
+    /// Where in `input` it is; lent by the worker while there is something.
+    parser: Option<Box<RequestParser>>,
     /// Bytes read and not served: the beginning of a request, or requests that have to wait.
     input: BytesMut,
     /// `input` may hold whole requests.
@@ -114,7 +118,7 @@ impl Session {
         Ok(Self {
             unnamed: named == CertificateUser::CommonName && read.is_encrypted(),
             socket: read,
-            parser: RequestParser::new(),
+            parser: None,
             input: BytesMut::new(),
             paused: false,
             closing: false,
@@ -228,7 +232,19 @@ impl Session {
         if self.input.is_empty() && self.input.capacity() > LARGE {
             self.input = BytesMut::new();
         }
+        self.give_back();
         Poll::Ready(())
+    }
+
+    /// Lends the parser to whoever reads next, if it is not within a request.
+    fn give_back(&mut self) {
+        if !self.input.is_empty() || self.closing {
+            return;
+        }
+        if let Some(mut parser) = self.parser.take() {
+            parser.shrink(LENT_ARGUMENTS);
+            self.conversation.worker().shared.spares.parsers.give(parser);
+        }
     }
 
     /// Reads more of a large request to where it will be sent from.
@@ -247,7 +263,8 @@ impl Session {
     fn make_room(&mut self) {
         let arrived = self.input.len();
         let most = (arrived * GROWTH).min(LARGE_READ);
-        let (missing, least) = (self.parser.missing(), self.parser.missing().clamp(LARGE, most));
+        let missing = self.parser.as_ref().map_or(0, |parser| parser.missing());
+        let least = missing.clamp(LARGE, most);
         if self.input.capacity() - arrived >= least.min(missing) {
             return;
         }
@@ -291,13 +308,13 @@ impl Session {
                 self.paused = true;
                 break;
             }
-            let parsed =
-                self.parser.parse(rest, &worker.limits(), self.conversation.is_authenticated());
+            let parser = self.parser.get_or_insert_with(|| worker.shared.spares.parsers.take());
+            let parsed = parser.parse(rest, &worker.limits(), self.conversation.is_authenticated());
             match parsed {
                 Ok(Parsed::Incomplete) => break,
                 Ok(Parsed::Skip(length)) => served += length,
                 Ok(Parsed::Request(length)) => {
-                    match self.conversation.serve(&commands, self.parser.request(rest), None) {
+                    match self.conversation.serve(&commands, parser.request(rest), None) {
                         Flow::Next => {}
                         Flow::Close => self.closing = true,
                         Flow::Wait => {
@@ -322,17 +339,15 @@ impl Session {
                 self.paused = true;
                 return;
             }
-            let parsed = self.parser.parse(
-                &self.input,
-                &worker.limits(),
-                self.conversation.is_authenticated(),
-            );
+            let parser = self.parser.get_or_insert_with(|| worker.shared.spares.parsers.take());
+            let parsed =
+                parser.parse(&self.input, &worker.limits(), self.conversation.is_authenticated());
             match parsed {
                 Ok(Parsed::Incomplete) => return,
                 Ok(Parsed::Skip(length)) => drop(self.input.split_to(length)),
                 Ok(Parsed::Request(length)) => {
                     let frame: Bytes = self.input.split_to(length).freeze();
-                    let request = self.parser.request(&frame);
+                    let request = parser.request(&frame);
                     match self.conversation.serve(&commands, request, Some(&frame)) {
                         Flow::Next => {}
                         Flow::Close => self.closing = true,
@@ -343,6 +358,7 @@ impl Session {
             }
         }
         self.input = BytesMut::new();
+        self.give_back();
     }
 
     /// A request that has to wait stands before the rest of the input again.

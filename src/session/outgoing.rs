@@ -7,8 +7,9 @@ use crate::backend::LARGE;
 use crate::metrics::WorkerMetrics;
 
 use super::socket::Writer;
+use super::spares::Spares;
 
-/// Capacity that an emptied buffer keeps while the session is busy.
+/// Capacity of the largest buffer that is kept when it is empty.
 const KEEP: usize = 16 << 10;
 /// The same once it has been idle for a while.
 const KEEP_IDLE: usize = 256;
@@ -62,6 +63,20 @@ impl Outgoing {
     /// Whether the client is gone.
     pub(super) fn is_gone(&self) -> bool {
         self.gone
+    }
+
+    /// Has a buffer from now on, until [`Self::give_back`] finds it empty.
+    pub(super) fn borrow_room(&mut self, spares: &Spares) {
+        if self.bytes.capacity() == 0 {
+            self.bytes = spares.bytes.take();
+        }
+    }
+
+    /// Lends its buffer to whoever has work next, if it is empty.
+    pub(super) fn give_back(&mut self, spares: &Spares) {
+        if self.bytes.is_empty() && (1..=KEEP).contains(&self.bytes.capacity()) {
+            spares.bytes.give(std::mem::take(&mut self.bytes));
+        }
     }
 
     /// Appends what `write` writes, and returns its first byte.

@@ -26,25 +26,16 @@ impl Bounds {
     }
 }
 
-/// The bounds, and since when the client has been beyond the soft one.
+/// Since when a client has been beyond the soft bound.
+#[derive(Default)]
 pub(super) struct Patience {
-    bounds: Cell<Bounds>,
     since: Cell<Option<Micros>>,
 }
 
 impl Patience {
-    pub(super) fn new(bounds: Bounds) -> Self {
-        Self { bounds: Cell::new(bounds), since: Cell::new(None) }
-    }
-
-    /// Other bounds hold from now on.
-    pub(super) fn limit_to(&self, bounds: Bounds) {
-        self.bounds.set(bounds);
-    }
-
     /// Whether so many bytes are too many, or have been for too long.
-    pub(super) fn ends(&self, waiting: usize, now: Micros) -> bool {
-        let Bounds { hard, soft, soft_time } = self.bounds.get();
+    pub(super) fn ends(&self, bounds: Bounds, waiting: usize, now: Micros) -> bool {
+        let Bounds { hard, soft, soft_time } = bounds;
         if waiting <= soft {
             self.since.set(None);
             return false;
@@ -61,7 +52,8 @@ mod tests {
 
     #[test]
     fn a_reader_may_be_slow_for_a_while() {
-        let patience = Patience::new(Bounds { hard: 100, soft: 10, soft_time: 50 });
+        let patience = Patience::default();
+        let bounds = Bounds { hard: 100, soft: 10, soft_time: 50 };
         let table = [
             (10, 0, false),
             (11, 10, false),
@@ -74,15 +66,14 @@ mod tests {
             (101, 123, true),
         ];
         for (waiting, now, expected) in table {
-            assert_eq!(patience.ends(waiting, now), expected, "{waiting} bytes at {now}");
+            assert_eq!(patience.ends(bounds, waiting, now), expected, "{waiting} bytes at {now}");
         }
     }
 
     #[test]
     fn bounds_may_change_meanwhile() {
-        let patience = Patience::new(Bounds { hard: 100, soft: 10, soft_time: 50 });
-        assert!(!patience.ends(60, 0));
-        patience.limit_to(Bounds { hard: 50, soft: 10, soft_time: 50 });
-        assert!(patience.ends(60, 1));
+        let patience = Patience::default();
+        assert!(!patience.ends(Bounds { hard: 100, soft: 10, soft_time: 50 }, 60, 0));
+        assert!(patience.ends(Bounds { hard: 50, soft: 10, soft_time: 50 }, 60, 1));
     }
 }

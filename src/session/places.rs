@@ -13,6 +13,7 @@ use crate::cluster::Slot;
 use crate::merge::Merge;
 use crate::metrics::{Family, Outcome};
 
+use super::spares::Spares;
 use super::traces::Traced;
 use super::tracking::Notice;
 use exit::outcome;
@@ -22,6 +23,9 @@ pub(super) use exit::Exit;
 /// Emptied buffers that a busy session keeps for replies that have to wait, and the largest kept.
 const SPARES: usize = 32;
 const SPARE_BYTES: usize = 1 << 10;
+
+/// Places of the largest ring that others may use.
+const LENT_PLACES: usize = 512;
 
 /// What is noted of a request.
 #[derive(Clone, Copy)]
@@ -50,7 +54,10 @@ pub(super) enum Content {
     Rewriting(Rewrite, Vec<u8>),
 }
 
-struct Place {
+/// What a session waits for, in its order.
+pub(super) type Ring = VecDeque<Place>;
+
+pub(super) struct Place {
     content: Content,
     family: Family,
     muted: bool,
@@ -62,7 +69,7 @@ struct Place {
 
 /// All places of a session, the oldest first.
 pub(super) struct Places {
-    ring: VecDeque<Place>,
+    ring: Ring,
     /// Number of the first place; wraps.
     first: u32,
     /// Places whose reply is not complete, and the bytes of their requests.
@@ -106,6 +113,20 @@ impl Places {
 
     pub(super) fn is_empty(&self) -> bool {
         self.ring.is_empty()
+    }
+
+    /// Has a ring from now on, until [`Self::give_back`] finds it empty.
+    pub(super) fn borrow_room(&mut self, spares: &Spares) {
+        if self.ring.capacity() == 0 {
+            self.ring = spares.rings.take();
+        }
+    }
+
+    /// Lends its ring to whoever has work next, if it is empty.
+    pub(super) fn give_back(&mut self, spares: &Spares) {
+        if self.ring.is_empty() && (1..=LENT_PLACES).contains(&self.ring.capacity()) {
+            spares.rings.give(std::mem::take(&mut self.ring));
+        }
     }
 
     /// The number of the next request that gets a place, or is answered without one.

@@ -6,34 +6,33 @@
 mod again;
 mod asker;
 mod holding;
+mod shared;
 mod word;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::VecDeque;
 use std::rc::{Rc, Weak};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 
-use crate::backend::{Clock, LARGE, Lines, Ticket};
+use crate::backend::{LARGE, Lines, Ticket};
 use crate::cluster::Slot;
 use crate::merge::Merge;
-use crate::metrics::{Family, Outcome, Rejection, WorkerMetrics};
+use crate::metrics::{Family, Outcome, Rejection};
 
 use super::client::Client;
-use super::flusher::Flusher;
-use super::memory::{Holding, Memory};
+use super::memory::Holding;
 use super::outgoing::Outgoing;
-use super::patience::{Bounds, Patience};
+use super::patience::Patience;
 use super::places::{About, Content, Exit, Places, Rewrite};
 use super::socket::Writer;
 use super::traces::Trail;
 use super::tracking::Teller;
-use super::watch::Watch;
 use super::worker::Worker;
 
 pub(super) use again::Unscripted;
+pub(super) use shared::Shared;
 
 /// Requests under way of a client of whose replies nothing is known yet. It may have more as soon as they
 /// turn out to be small, so that replies of any size stay within its bounds.
@@ -86,15 +85,11 @@ pub(super) struct Replies {
     /// The connections that it has for itself, if the nodes keep track of what it reads.
     lines: RefCell<Option<Rc<Lines>>>,
     tracked: Cell<bool>,
-    flusher: Rc<Flusher>,
-    metrics: Arc<WorkerMetrics>,
-    clock: Rc<Clock>,
-    memory: Rc<Memory>,
-    /// How much the client may leave unread of replies, and of messages.
-    pub(super) with_replies: Patience,
-    pub(super) with_messages: Patience,
-    /// Who is told of requests that stand out, and whose they are.
-    watch: Rc<Watch>,
+    shared: Rc<Shared>,
+    /// How long the client has left too much unread of replies, and of messages.
+    with_replies: Patience,
+    with_messages: Patience,
+    /// Whose replies they are.
     client: OnceCell<Weak<Client>>,
 }
 
@@ -122,13 +117,9 @@ impl Replies {
             waker: RefCell::new(None),
             lines: RefCell::default(),
             tracked: Cell::new(false),
-            flusher: worker.flusher.clone(),
-            metrics,
-            clock: worker.clock.clone(),
-            memory: worker.memory.clone(),
-            with_replies: Patience::new(Bounds::on_replies(&settings.limits)),
-            with_messages: Patience::new(Bounds::on_messages(&settings.pubsub)),
-            watch: worker.watch.clone(),
+            shared: worker.shared.clone(),
+            with_replies: Patience::default(),
+            with_messages: Patience::default(),
             client: OnceCell::new(),
         })
     }
@@ -147,16 +138,17 @@ impl Replies {
         let first = if muted {
             None
         } else if state.places.is_empty() {
+            state.outgoing.borrow_room(&self.shared.spares);
             state.outgoing.append(write)
         } else {
             let mut reply = Vec::new();
             write(&mut reply);
             let first = reply.first().copied();
-            state.places.push_ready(reply, family, self.clock.now());
+            state.places.push_ready(reply, family, self.shared.clock.now());
             first
         };
         let outcome = if first == Some(b'-') { Outcome::Refused } else { Outcome::Ok };
-        self.metrics.request_settled(family, outcome, 0);
+        self.shared.metrics.request_settled(family, outcome, 0);
         self.touched(&mut state);
     }
 
@@ -165,6 +157,7 @@ impl Replies {
         let mut state = self.state.borrow_mut();
         if state.end.is_none() {
             let in_reply = state.places.is_streaming();
+            state.outgoing.borrow_room(&self.shared.spares);
             state.outgoing.push(head, tail, in_reply);
             self.touched(&mut state);
         }
@@ -175,12 +168,16 @@ impl Replies {
     /// Ends the session of a client that has not read enough for too long, a subscriber or not.
     pub(super) fn expect_reader(&self, subscriber: bool) {
         let mut state = self.state.borrow_mut();
-        let patience = if subscriber { &self.with_messages } else { &self.with_replies };
-        if patience.ends(state.unread(), self.clock.now()) && state.end.is_none() {
+        let (patience, bounds) = match subscriber {
+            true => (&self.with_messages, self.shared.on_messages.get()),
+            false => (&self.with_replies, self.shared.on_replies.get()),
+        };
+        let ends = patience.ends(bounds, state.unread(), self.shared.clock.now());
+        if ends && state.end.is_none() {
             if subscriber {
-                self.metrics.slow_subscriber_rejected();
+                self.shared.metrics.slow_subscriber_rejected();
             } else {
-                self.metrics.session_rejected(Rejection::OutputLimit);
+                self.shared.metrics.session_rejected(Rejection::OutputLimit);
             }
             state.end = Some(End::OutputLimit);
             self.touched(&mut state);
@@ -203,9 +200,10 @@ impl Replies {
     }
 
     fn place(&self, content: Content, about: About) -> Ticket {
-        let (mut state, now) = (self.state.borrow_mut(), self.clock.now());
+        let (mut state, now) = (self.state.borrow_mut(), self.shared.clock.now());
+        state.places.borrow_room(&self.shared.spares);
         let ticket = state.places.push(content, about, now);
-        let trail = self.watch.tracing.begin(&self.client, ticket, now);
+        let trail = self.shared.watch.tracing.begin(&self.client, ticket, now);
         let ticket = trail.mark(ticket);
         state.places.traced.add(ticket, trail);
         self.recount(&mut state);
@@ -345,6 +343,8 @@ impl Replies {
             state.outgoing.push(&broken, b"", false);
             state.outgoing.flush();
         }
+        state.outgoing.give_back(&self.shared.spares);
+        state.places.give_back(&self.shared.spares);
         self.recount(&mut state);
         let wanted = state.outgoing.is_blocked()
             || state.outgoing.is_gone()
@@ -365,7 +365,7 @@ impl Replies {
             && let Some(this) = self.this.upgrade()
         {
             state.queued = true;
-            self.flusher.add(this);
+            self.shared.flusher.add(this);
         }
     }
 
@@ -376,10 +376,11 @@ impl Replies {
             return;
         }
         let State { outgoing, places, teller, .. } = &mut *state;
-        let (metrics, now) = (&*self.metrics, self.clock.now());
+        let (metrics, now) = (&*self.shared.metrics, self.shared.clock.now());
+        outgoing.borrow_room(&self.shared.spares);
         change(places, &mut Exit { outgoing, teller, metrics, now });
-        if self.with_replies.ends(state.unread(), self.clock.now()) {
-            self.metrics.session_rejected(Rejection::OutputLimit);
+        if self.with_replies.ends(self.shared.on_replies.get(), state.unread(), now) {
+            self.shared.metrics.session_rejected(Rejection::OutputLimit);
             state.end = Some(End::OutputLimit);
         }
         self.touched(&mut state);

@@ -7,7 +7,6 @@ use crate::config::{CrossSlot, ReadFrom, Settings};
 use crate::resp;
 use crate::route::Reach;
 
-use super::patience::Bounds;
 use super::worker::{Gateway, Worker};
 
 /// Settings that are looked at with every request, in the form in which they are needed.
@@ -67,11 +66,8 @@ impl Worker {
         self.scripts.limit_to(share_of_scripts(&self.gateway, &settings));
         self.memory.limit_to(settings.limits.client_memory);
         self.rooms.on_loss.set(settings.pubsub.on_loss);
+        self.shared.settings_changed(&settings);
         self.pool.settings_changed();
-        for (_, client) in &*self.clients.borrow() {
-            client.replies.with_replies.limit_to(Bounds::on_replies(&settings.limits));
-            client.replies.with_messages.limit_to(Bounds::on_messages(&settings.pubsub));
-        }
     }
 }
 

@@ -32,6 +32,7 @@ use super::known::Known;
 use super::memory::{Memory, Total};
 use super::pubsub::Rooms;
 use super::rates::Rates;
+use super::replies::Shared;
 use super::scripts::Scripts;
 use super::scrutiny::Scrutiny;
 use super::steps::{Account, Acquaintances, Shapes};
@@ -232,6 +233,8 @@ pub struct Worker {
     pub(super) failures: Failures,
     /// What its clients hold.
     pub(super) memory: Rc<Memory>,
+    /// What the reply sides of its sessions share.
+    pub(super) shared: Rc<Shared>,
     /// Working memory for key positions.
     pub(super) positions: RefCell<Vec<u32>>,
     /// That a transaction over several slots is not atomic was logged.
@@ -263,7 +266,6 @@ impl Worker {
         let tuning = Tuning::of(&settings);
         let (most, workers) = (settings.limits.client_memory, gateway.colleagues.count());
         let memory = Memory::new(most, workers, &gateway.held, &metrics);
-        drop(settings);
         let lens = Lens::new(
             gateway.live.clone(),
             gateway.sights.clone(),
@@ -271,6 +273,9 @@ impl Worker {
             gateway.metrics.clone(),
         );
         let watch = Watch::new(pool.clone(), lens, &gateway);
+        let shared =
+            Shared::new(metrics.clone(), clock.clone(), memory.clone(), watch.clone(), &settings);
+        drop(settings);
         Rc::new(Self {
             gateway,
             memory,
@@ -280,7 +285,8 @@ impl Worker {
             metrics,
             clock,
             scratch,
-            flusher: Rc::default(),
+            flusher: shared.flusher.clone(),
+            shared,
             rooms,
             commands,
             clients: RefCell::default(),

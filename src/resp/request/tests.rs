@@ -228,15 +228,15 @@ fn a_parser_is_small_and_gives_memory_back() {
     let many = frame(&vec!["x"; 10_000]);
     assert_eq!(parser.parse(&many, &Limits::default(), true), Ok(Parsed::Request(many.len())));
     assert_eq!(parser.request(&many).len(), 10_000);
-    parser.shrink();
+    parser.shrink(0);
     assert_eq!(parser.spans.capacity(), 0);
     assert_eq!(parser.parse(b"PING\r\n", &Limits::default(), true), Ok(Parsed::Request(6)));
-    parser.shrink();
+    parser.shrink(0);
     assert_eq!(parser.inline.capacity(), 0);
 
     let half = b"*2\r\n$4\r\nECHO\r\n$2\r\n";
     assert_eq!(parser.parse(half, &Limits::default(), true), Ok(Parsed::Incomplete));
-    parser.shrink();
+    parser.shrink(0);
     let whole = b"*2\r\n$4\r\nECHO\r\n$2\r\nhi\r\n";
     assert_eq!(parser.parse(whole, &Limits::default(), true), Ok(Parsed::Request(whole.len())));
     assert_eq!(event(parser.request(whole)), called(&["ECHO", "hi"]));

@@ -46,7 +46,8 @@ type Seats = HashMap<Arc<[u8]>, Seat, foldhash::fast::RandomState>;
 /// A client's subscriptions. They end with its session at the latest.
 pub(in crate::session) struct Subscribed {
     client: Rc<Client>,
-    seats: RefCell<[Seats; Kind::COUNT]>,
+    /// By kind. Nothing for who has never listened, as most have not.
+    seats: RefCell<Option<Box<[Seats; Kind::COUNT]>>>,
     /// The session has ended.
     closed: Cell<bool>,
 }
@@ -60,20 +61,22 @@ impl Subscribed {
     }
 
     pub(super) fn has(&self, kind: Kind, name: &[u8]) -> bool {
-        let seats = self.seats.borrow();
-        seats.get(kind as usize).is_some_and(|seats| seats.contains_key(name))
+        self.of(kind, |seats| seats.contains_key(name)).unwrap_or_default()
     }
 
     /// Everything of this kind.
     pub(super) fn names(&self, kind: Kind) -> Vec<Arc<[u8]>> {
-        let seats = self.seats.borrow();
-        seats.get(kind as usize).map_or(Vec::new(), |seats| seats.keys().cloned().collect())
+        self.of(kind, |seats| seats.keys().cloned().collect()).unwrap_or_default()
+    }
+
+    fn of<T>(&self, kind: Kind, look: impl FnOnce(&Seats) -> T) -> Option<T> {
+        self.seats.borrow().as_ref()?.get(kind as usize).map(look)
     }
 
     /// Whether this user may listen to all of it.
     pub(in crate::session) fn is_allowed_to(&self, user: &User) -> bool {
         let seats = self.seats.borrow();
-        let mut seats = seats.iter().flat_map(HashMap::values);
+        let mut seats = seats.iter().flat_map(|seats| seats.iter()).flat_map(HashMap::values);
         seats.all(|seat| user.may_use_channel(seat.name(), seat.kind() == Kind::Pattern))
     }
 
@@ -86,14 +89,16 @@ impl Subscribed {
         let early = seat.sit();
         let (kind, mut tally) = (seat.kind(), self.client.subscriptions.get());
         *tally.of(kind) += 1;
-        self.seats.borrow_mut()[kind as usize].insert(seat.name().clone(), seat);
+        let mut seats = self.seats.borrow_mut();
+        seats.get_or_insert_default()[kind as usize].insert(seat.name().clone(), seat);
+        drop(seats);
         self.client.subscribes(tally);
         early
     }
 
     /// The client does not listen any more. Returns the seat, which may be the last in its room.
     pub(super) fn remove(&self, kind: Kind, name: &[u8]) -> Option<Seat> {
-        let seat = self.seats.borrow_mut().get_mut(kind as usize)?.remove(name)?;
+        let seat = self.seats.borrow_mut().as_mut()?.get_mut(kind as usize)?.remove(name)?;
         let mut tally = self.client.subscriptions.get();
         let count = tally.of(kind);
         *count = count.saturating_sub(1);
@@ -103,9 +108,10 @@ impl Subscribed {
 
     /// Ends all subscriptions; returns what they were to.
     pub(in crate::session) fn clear(&self) -> Vec<Topic> {
-        let seats = std::mem::take(&mut *self.seats.borrow_mut());
+        let seats = self.seats.take();
         self.client.subscribes(Tally::default());
-        seats.iter().flat_map(HashMap::values).map(|seat| seat.topic().clone()).collect()
+        let seats = seats.iter().flat_map(|seats| seats.iter()).flat_map(HashMap::values);
+        seats.map(|seat| seat.topic().clone()).collect()
     }
 
     /// The session has ended.

@@ -49,7 +49,7 @@ impl Asker for Replies {
     fn noticed(&self, noticed: &Noticed) {
         if let Some(client) = self.client.get().and_then(Weak::upgrade) {
             let trail = self.state.borrow().places.traced.trail(noticed.ticket);
-            self.watch.noticed(&client, noticed, &trail);
+            self.shared.watch.noticed(&client, noticed, &trail);
         }
     }
 

@@ -17,7 +17,7 @@ impl Replies {
         let now = state.holding();
         if now.expected >= COUNTED_FROM || state.counted.expected > 0 {
             let counted = if now.expected >= COUNTED_FROM { now } else { Holding::default() };
-            self.memory.change(std::mem::replace(&mut state.counted, counted), counted);
+            self.shared.memory.change(std::mem::replace(&mut state.counted, counted), counted);
         }
     }
 
@@ -64,6 +64,6 @@ impl Replies {
 
 impl Drop for Replies {
     fn drop(&mut self) {
-        self.memory.change(self.state.get_mut().counted, Holding::default());
+        self.shared.memory.change(self.state.get_mut().counted, Holding::default());
     }
 }

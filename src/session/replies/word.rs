@@ -47,7 +47,7 @@ impl Replies {
         if state.end.is_some() || !state.teller.is_heard() {
             return;
         }
-        self.metrics.invalidated();
+        self.shared.metrics.invalidated();
         let place = match behind {
             Behind::Here => state.places.last_with_reply(),
             Behind::All => state.places.last(),
