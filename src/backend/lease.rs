@@ -302,7 +302,8 @@ impl Pool {
         }
         let share = self.share(1, self.settings().backend.leases)?;
         let handshake = self.handshake(manner);
-        match dial(&node.address, &handshake).await {
+        // Most leases are there already, and whoever waits for one should not be as large as a handshake.
+        match Box::pin(dial(&node.address, &handshake)).await {
             Ok(stream) => {
                 node.barred.lift(manner.login);
                 // A longer one would be more than its client may leave unread.

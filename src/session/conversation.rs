@@ -152,8 +152,10 @@ impl Conversation {
         family: Family,
         reply: impl Future<Output = Vec<u8>> + 'static,
     ) {
+        // A task is moved as often as its state changes, and replies that take many steps are large.
+        let reply = Box::pin(reply);
         if let Some(aside) = &mut *self.aside.borrow_mut() {
-            *aside = Aside::Later(Box::pin(reply));
+            *aside = Aside::Later(reply);
             return;
         }
         let ticket = self.replies.expect(About { family, muted: self.is_muted(), size: 0 });

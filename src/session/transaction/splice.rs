@@ -41,6 +41,8 @@ impl Running {
     ) -> Self {
         let (done, outcome) = (Rc::new(Cell::new(false)), Rc::new(RefCell::new(None)));
         let running = Self { here, commands, done: done.clone(), outcome: outcome.clone() };
+        // As in `Conversation::answer_later`.
+        let blocks = Box::pin(blocks);
         spawn_local(async move {
             let ended = blocks.await;
             outcome.replace(Some(ended));
