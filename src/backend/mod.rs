@@ -10,6 +10,7 @@ mod budget;
 mod buffers;
 mod clock;
 pub mod connect;
+mod detours;
 mod driver;
 mod framing;
 mod health;

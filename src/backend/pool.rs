@@ -18,6 +18,7 @@ use super::budget::Budget;
 use super::buffers::Buffers;
 use super::clock::{Clock, Micros};
 use super::connect::{Credentials, Handshake};
+use super::detours::Detours;
 use super::health::silence;
 use super::hold::Hold;
 use super::home::Home;
@@ -78,6 +79,7 @@ pub struct Pool {
     topology: RefCell<Arc<Topology>>,
     pub(super) routes: RefCell<Routes>,
     pub(super) hold: RefCell<Hold>,
+    pub(super) detours: Detours,
     pub(super) held: Notify,
     pub(super) budget: RefCell<Budget>,
     /// What was taken over last of what is known of replicas.
@@ -115,6 +117,7 @@ impl Pool {
             routes: RefCell::new(Routes::new(spreads_reads)),
             standings: RefCell::default(),
             hold: RefCell::new(hold),
+            detours: Detours::default(),
             held: Notify::new(),
             budget: RefCell::new(budget),
             sent: Cell::new(0),
@@ -347,6 +350,9 @@ impl Pool {
             Ok(pipeline) => {
                 if errand.question.tries > 0 {
                     self.parts.metrics.retried();
+                    if let Some(slot) = errand.question.terms.slot {
+                        self.detours.note(slot, pipeline.node());
+                    }
                 }
                 pipeline.push_bytes(errand, self.parts.clock.now(), false);
             }

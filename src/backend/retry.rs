@@ -80,7 +80,8 @@ impl Pool {
             Refusal::Moved(moved, place) => {
                 let node = self.named(place, from);
                 self.learn(moved, &node);
-                let overtakes = self.hold.borrow().has_earlier(&errand.question);
+                let overtakes = self.hold.borrow().has_earlier(&errand.question)
+                    || self.overtakes(&errand.question, &node);
                 if hops > self.settings().backend.max_redirects {
                     return self.give_up(errand, &cause);
                 }
@@ -95,6 +96,9 @@ impl Pool {
                     && !self.hold.borrow().has_earlier(&errand.question) =>
             {
                 let node = self.named(place, from);
+                if self.overtakes(&errand.question, &node) {
+                    return self.hold(errand, cause);
+                }
                 self.dispatch_to(&node, errand, true);
             }
             _ => {

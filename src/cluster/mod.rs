@@ -15,7 +15,7 @@ mod words;
 
 pub use address::Announced;
 pub use agree::merge_views;
-pub use progress::{Progress, zone_of};
+pub use progress::{Course, Progress, zone_of};
 pub use slot::Slot;
 pub use slot_set::SlotSet;
 pub use software::{Software, Version};

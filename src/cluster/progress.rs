@@ -1,7 +1,12 @@
 //! Progress: how far a node is in the history of its shard's writes.
 
+use std::collections::VecDeque;
+
 use super::words;
 use crate::resp::Value;
+
+/// How many words on a node's progress are remembered.
+const REMEMBERED: usize = 20;
 
 /// How many bytes of which history a node has.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +40,34 @@ impl Progress {
     pub fn behind(&self, primary: &Self) -> Option<u64> {
         let is_shared = primary.is_primary && self.history == primary.history;
         is_shared.then(|| primary.offset.saturating_sub(self.offset))
+    }
+}
+
+/// How far a node was of late, and when it was asked. What is looked for is how old a replica's data may be, which
+/// has an answer as long as the replica is not so far behind that its primary's place then is forgotten.
+#[derive(Clone, Debug)]
+pub struct Course<T>(VecDeque<(T, Progress)>);
+
+impl<T> Default for Course<T> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<T: Copy> Course<T> {
+    /// What the node said when it was asked then, or later.
+    pub fn note(&mut self, asked: T, progress: Progress) {
+        self.0.push_back((asked, progress));
+        if self.0.len() > REMEMBERED {
+            self.0.pop_front();
+        }
+    }
+
+    /// The latest time of which this replica has everything that the primary held.
+    pub fn is_as_of(&self, primary: &Self) -> Option<T> {
+        let (_, reached) = self.0.back()?;
+        let held = |(_, progress): &&(T, Progress)| reached.has_all_of(progress);
+        primary.0.iter().rev().find(held).map(|(time, _)| *time)
     }
 }
 
@@ -82,6 +115,19 @@ mod tests {
         assert_eq!(replica("h", 2, "up").unwrap().behind(&primary("h", 7)), Some(5));
         let former = replica("h", 1, "up").unwrap();
         assert!(!replica("h", 8, "up").unwrap().has_all_of(&former), "it was no primary then");
+    }
+
+    #[test]
+    fn a_replica_is_as_old_as_what_its_primary_held_then() {
+        let (mut primary_course, mut course) = (Course::default(), Course::default());
+        assert_eq!(course.is_as_of(&primary_course), None);
+        (1..=30).for_each(|time| primary_course.note(time, primary("h", time)));
+        course.note(31, replica("h", 25, "up").unwrap());
+        assert_eq!(course.is_as_of(&primary_course), Some(25));
+        course.note(32, replica("h", 30, "up").unwrap());
+        assert_eq!(course.is_as_of(&primary_course), Some(30));
+        course.note(33, replica("h", 3, "up").unwrap());
+        assert_eq!(course.is_as_of(&primary_course), None, "that was too long ago");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! A primary's offset is noted with the time at which it was asked. A replica of the same history that has applied so
 //! much has everything that the primary held then.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::backend::connect::{ConnectError, Conversation};
 use crate::backend::{Standing, Standings};
-use crate::cluster::{Progress, Topology, zone_of};
+use crate::cluster::{Course, Progress, Topology, zone_of};
 use crate::config::ReadFrom;
 
 use super::question::Entry;
@@ -23,8 +23,6 @@ use super::worker::Known;
 const LOOKS: u32 = 5;
 /// Most bytes of an answer.
 const ANSWER_BYTES: usize = 1 << 20;
-/// Offsets that are remembered of a primary: more than can matter.
-const REMEMBERED: usize = 4 * LOOKS as usize;
 
 /// Asks every node of a shard that has replicas, until `stop`, and tells the workers how they stand.
 pub(super) async fn watch(entry: Entry, known: Known, stop: CancellationToken) {
@@ -77,8 +75,7 @@ struct Node {
     conversation: Option<Conversation>,
     is_asked: bool,
     zone: Option<String>,
-    /// How far it was of late, and when it was asked.
-    progress: VecDeque<(Instant, Progress)>,
+    course: Course<Instant>,
 }
 
 impl Watcher {
@@ -114,10 +111,7 @@ impl Watcher {
         }
         node.conversation = Some(told.conversation);
         if let Some(progress) = Progress::from_reply(&told.replication) {
-            node.progress.push_back((told.asked, progress));
-            if node.progress.len() > REMEMBERED {
-                node.progress.pop_front();
-            }
+            node.course.note(told.asked, progress);
         }
     }
 
@@ -130,21 +124,12 @@ impl Watcher {
             let primary = self.nodes.get(&shard.primary.address);
             for replica in &shard.replicas {
                 let Some(node) = self.nodes.get(&replica.address) else { continue };
-                let as_of = primary.and_then(|primary| node.is_as_of(primary));
+                let as_of = primary.and_then(|primary| node.course.is_as_of(&primary.course));
                 let is_near = node.zone.as_ref() == Some(zone);
                 standings.insert(replica.address.clone(), Standing { as_of, is_near });
             }
         }
         standings
-    }
-}
-
-impl Node {
-    /// The latest time of which it has everything that the primary held.
-    fn is_as_of(&self, primary: &Self) -> Option<Instant> {
-        let (_, reached) = self.progress.back()?;
-        let held = |(_, progress): &&(Instant, Progress)| reached.has_all_of(progress);
-        primary.progress.iter().rev().find(held).map(|(time, _)| *time)
     }
 }
 

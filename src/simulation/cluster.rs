@@ -1,17 +1,19 @@
 //! The simulated cluster: who owns which slot, what stands where, and what a node says to a request.
 //!
-//! A shard's nodes agree on its data at all times, so a takeover loses nothing: what is lost or doubled here, the
-//! gateway has lost or doubled.
+//! A replica that takes over has all data of its shard, so a takeover loses nothing: what is lost or doubled here, the
+//! gateway has lost or doubled. Until then a replica follows late, and what it is asked it answers by what it has.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::cluster::{Announced, Health, Role, Seen, Slot, View};
+use crate::cluster::{Announced, Health, Progress, Role, Seen, Slot, View};
+use crate::resp::write;
 
 use super::ledger::Number;
 use super::link::Link;
 use super::schedule::{Key, Schedule, TAGS};
+use super::store::{Revision, Store};
 
 pub(super) type NodeId = usize;
 
@@ -27,6 +29,8 @@ pub(super) struct Node {
     pub(super) refusing: Option<&'static str>,
     /// The latest state of the cluster that it has heard of.
     heard: usize,
+    /// As a replica: how much of its primary's data it has.
+    followed: Revision,
     pub(super) links: Vec<Rc<Link>>,
 }
 
@@ -62,7 +66,7 @@ pub(super) struct Cluster {
     /// Every state so far.
     history: Vec<Layout>,
     epoch: u64,
-    store: BTreeMap<Key, Vec<Number>>,
+    store: Store,
 }
 
 impl Cluster {
@@ -75,6 +79,7 @@ impl Cluster {
             frozen: false,
             refusing: None,
             heard: 0,
+            followed: 0,
             links: Vec::new(),
         };
         let shards = (0..schedule.shards)
@@ -90,7 +95,7 @@ impl Cluster {
             places: places.collect(),
             history: Vec::new(),
             epoch: schedule.shards as u64,
-            store: BTreeMap::new(),
+            store: Store::default(),
         };
         cluster.changed(&[]);
         cluster
@@ -139,11 +144,55 @@ impl Cluster {
         })
     }
 
+    /// The node has everything that its primary has, if it can have heard of it.
+    pub(super) fn follow(&mut self, node: NodeId) {
+        let revision = self.store.revision();
+        let node = &mut self.nodes[node];
+        if node.up && !node.frozen {
+            node.followed = revision;
+        }
+    }
+
+    fn is_primary(&self, node: NodeId) -> bool {
+        self.shards[self.nodes[node].shard].primary == node
+    }
+
+    /// Whether the node, as far as it knows, copies the one that owns the tag's slot, and answers.
+    pub(super) fn copies(&self, node: NodeId, tag: usize) -> bool {
+        let seen = &self.nodes[node];
+        let owner = self.history[seen.heard].places[tag];
+        !self.is_primary(node) && seen.refusing.is_none() && owner == seen.shard
+    }
+
+    /// What a replica has of a key.
+    pub(super) fn copy(&self, node: NodeId, key: Key) -> Option<&[Number]> {
+        let Node { followed, shard, .. } = &self.nodes[node];
+        self.store.as_of(*followed, key, *shard)
+    }
+
+    /// How far a node says that it is in its shard's history. A new primary begins a new one.
+    pub(super) fn progress(&self, node: NodeId) -> Option<Progress> {
+        let seen = &self.nodes[node];
+        let history = format!("{:040}", self.shards[seen.shard].primary);
+        let stands = match self.is_primary(node) {
+            true => format!("role:master\r\nmaster_repl_offset:{}", self.store.revision()),
+            false => format!(
+                "role:slave\r\nmaster_link_status:up\r\nslave_repl_offset:{}",
+                seen.followed
+            ),
+        };
+        let mut reply = Vec::new();
+        write::bulk(&mut reply, format!("{stands}\r\nmaster_replid:{history}\r\n"));
+        let answers = seen.up && !seen.frozen && seen.refusing.is_none();
+        answers.then(|| Progress::from_reply(&reply)).flatten()
+    }
+
     /// A replica becomes the primary.
     pub(super) fn promote(&mut self, shard: usize, node: NodeId) -> usize {
         self.epoch += 1;
         let before = std::mem::replace(&mut self.shards[shard].primary, node);
         self.shards[shard].epoch = self.epoch;
+        self.follow(before);
         let alive = self.nodes[before].up && !self.nodes[before].frozen;
         let involved = [node, before];
         self.changed(if alive { &involved } else { &involved[..1] })
@@ -161,9 +210,13 @@ impl Cluster {
 
     /// The next key of a moving slot arrives; false: all are there.
     pub(super) fn move_key(&mut self, tag: usize) -> bool {
-        let Some((_, there)) = &mut self.places[tag].moving else { return false };
-        let next = self.store.keys().find(|key| key.tag == tag && !there.contains(key));
-        next.is_some_and(|key| there.insert(*key))
+        let Some((to, there)) = &mut self.places[tag].moving else { return false };
+        let next = self.store.keys().find(|key| key.tag == tag && !there.contains(key)).copied();
+        if let Some(key) = next {
+            there.insert(key);
+            self.store.pass_on(key, *to);
+        }
+        next.is_some()
     }
 
     /// The moving slot has a new owner.
@@ -187,7 +240,7 @@ impl Cluster {
         const TRY_AGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";
         match &place.moving {
             Some((to, there)) if is_primary_of(place.shard) => {
-                let here = |key: &&Key| self.store.contains_key(key) && !there.contains(key);
+                let here = |key: &&Key| self.store.has(key) && !there.contains(key);
                 match keys.iter().filter(here).count() {
                     0 => Err(self.redirection("ASK", place.slot, *to)),
                     count if count < keys.len() => Err(TRY_AGAIN.to_owned()),
@@ -220,17 +273,20 @@ impl Cluster {
 
     /// Leaves a write's number at a key.
     pub(super) fn write(&mut self, key: Key, number: Number) {
-        self.store.entry(key).or_default().push(number);
-        // What is new while its slot moves is made where it moves to.
-        if let Some((_, there)) = &mut self.places[key.tag].moving
-            && self.store[&key].len() == 1
-        {
-            there.insert(key);
-        }
+        let Place { shard, moving, .. } = &mut self.places[key.tag];
+        let holder = match moving {
+            // What is new while its slot moves is made where it moves to.
+            Some((to, there)) if !self.store.has(&key) || there.contains(&key) => {
+                there.insert(key);
+                *to
+            }
+            _ => *shard,
+        };
+        self.store.write(key, number, holder);
     }
 
     pub(super) fn read(&self, key: Key) -> &[Number] {
-        self.store.get(&key).map(Vec::as_slice).unwrap_or_default()
+        self.store.now(key)
     }
 
     /// The cluster as a node sees it.

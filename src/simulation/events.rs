@@ -27,7 +27,8 @@ pub(super) async fn happen(world: Rc<World>, begins: Millis, event: Event) {
         Event::Failover { shard, .. }
         | Event::Crash { shard, .. }
         | Event::Freeze { shard, .. }
-        | Event::Refuse { shard, .. } => {
+        | Event::Refuse { shard, .. }
+        | Event::Absent { shard, .. } => {
             let shard = shard % shards;
             let is_busy =
                 std::mem::replace(&mut world.cluster.borrow_mut().shards[shard].busy, true);
@@ -96,7 +97,26 @@ async fn strike(world: &Rc<World>, shard: usize, event: &Event) {
             pass(time).await;
             refuse(world, primary, None);
         }
+        Event::Absent { time, frozen, .. } => {
+            let replica = world.cluster.borrow().replica_of(shard);
+            if let Some(replica) = replica {
+                absent(world, replica, time, frozen).await;
+            }
+        }
         Event::Migrate { .. } | Event::Reset { .. } => {}
+    }
+}
+
+async fn absent(world: &Rc<World>, node: NodeId, time: Millis, frozen: bool) {
+    if frozen {
+        world.cluster.borrow_mut().nodes[node].frozen = true;
+        pass(time).await;
+        world.cluster.borrow_mut().nodes[node].frozen = false;
+    } else {
+        world.cluster.borrow_mut().nodes[node].up = false;
+        world.cut(node, false);
+        pass(time).await;
+        world.cluster.borrow_mut().nodes[node].up = true;
     }
 }
 

@@ -1,5 +1,7 @@
 //! What every request asked for and what became of it; whatever must not be is found here.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -9,61 +11,15 @@ use crate::resp::Value;
 
 use super::Report;
 use super::link::LinkId;
+use super::replicas::LAG;
 use super::schedule::{Key, Request};
+use entry::{Answer, Entry, Part, Place};
 
 /// A request's number: later ones of a client are higher.
 pub(super) type Number = u32;
 
 /// Requests that one client has numbers for.
 const EACH: Number = 10_000;
-
-/// Where a request, or its part for one tag, is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Place {
-    /// Not at any node: the gateway has it, again or still.
-    Gateway,
-    /// On its way to a node, there, or its reply on the way back.
-    On(LinkId),
-    /// Its reply has left the node.
-    Answered,
-    /// Its connection broke.
-    Lost,
-}
-
-/// What is known of a request.
-struct Entry {
-    request: Request,
-    parts: Vec<Part>,
-    /// The keys for which it ran.
-    ran: BTreeSet<Key>,
-    /// A node has it, or had it, more than once.
-    repeated: bool,
-    /// It was on a connection that broke.
-    lost: bool,
-    /// It was on its way already when an earlier one, before it on its connection, was refused. What the node is ready
-    /// to serve by then, it serves out of order, and nobody can know.
-    crossed: bool,
-    /// The client has its reply, an error or not.
-    answer: Option<Answer>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Answer {
-    Done,
-    Uncertain,
-    NotDone,
-}
-
-struct Part {
-    tag: usize,
-    place: Place,
-    /// A node has had it.
-    known: bool,
-    /// Where and when a node last refused it. What is sent there at that very time crosses the refusal.
-    refused: Option<(LinkId, Instant)>,
-    /// A later request of its client for the same slot was sent while the gateway had this one.
-    overtaken_by: Option<Number>,
-}
 
 /// Numbers of writes, as a key's reads have shown them.
 type Log = Vec<Number>;
@@ -76,6 +32,8 @@ pub(super) struct Ledger {
     oldest: Vec<Number>,
     /// What ran, in order: which request, if it told, and for which key.
     runs: Vec<(Option<Number>, Key)>,
+    /// When each of those ran.
+    times: Vec<Instant>,
     /// What each client has seen of each key, and which writes to it were acknowledged to it.
     seen: BTreeMap<(usize, Key), Log>,
     acknowledged: BTreeMap<(usize, Key), Log>,
@@ -83,41 +41,7 @@ pub(super) struct Ledger {
     pub(super) fault: Option<String>,
     uncertain: usize,
     refused: usize,
-}
-
-impl Request {
-    /// Keys, and whether they are written. Those of a block may be there twice.
-    pub(super) fn keys(&self) -> Vec<(Key, bool)> {
-        let all = |keys: &[Key], written: bool| keys.iter().map(|key| (*key, written)).collect();
-        match self {
-            Self::Append(key) | Self::Set(key) => vec![(*key, true)],
-            Self::Get(key) => vec![(*key, false)],
-            Self::GetMany(keys) => all(keys, false),
-            Self::SetMany(keys) => all(keys, true),
-            Self::SetNew(one, two) => vec![(*one, true), (*two, true)],
-            Self::Block(keys) => keys.clone(),
-        }
-    }
-
-    fn writes(&self) -> bool {
-        self.keys().iter().any(|(_, written)| *written)
-    }
-
-    /// Whether a node can tell by its bytes which request it is.
-    fn is_numbered(&self) -> bool {
-        !matches!(self, Self::GetMany(_))
-    }
-
-    /// Whether it may be refused for good while its slot moves.
-    fn may_be_refused(&self) -> bool {
-        matches!(self, Self::SetNew(..) | Self::Block(_) | Self::SetMany(_) | Self::GetMany(_))
-    }
-}
-
-impl Entry {
-    fn part(&mut self, tag: usize) -> Option<&mut Part> {
-        self.parts.iter_mut().find(|part| part.tag == tag)
-    }
+    elsewhere: usize,
 }
 
 fn client_of(number: Number) -> usize {
@@ -146,6 +70,8 @@ impl Ledger {
                 tag,
                 place: Place::Gateway,
                 known: false,
+                elsewhere: false,
+                strayed: false,
                 refused: None,
                 overtaken_by: None,
             })
@@ -157,32 +83,18 @@ impl Ledger {
             repeated: false,
             lost: false,
             crossed: false,
+            asked: Instant::now(),
             answer: None,
         };
         self.entries.insert(number, entry);
         number
     }
 
-    /// A node has received it, or its part for this tag.
-    pub(super) fn arrived(&mut self, number: Number, tag: usize, link: LinkId) {
-        tracing::debug!(number, tag, link, "arrived");
-        let now = Instant::now();
-        let entry = self.entries.get_mut(&number);
-        let is_new = entry.and_then(|entry| entry.part(tag)).is_some_and(|part| !part.known);
-        let oldest = self.oldest.get(client_of(number)).copied().unwrap_or(number);
-        for (_, earlier) in self.entries.range_mut(oldest..number) {
-            if earlier.answer.is_some() || !earlier.request.is_numbered() {
-                continue;
-            }
-            let Some(part) = earlier.part(tag) else { continue };
-            match part.place {
-                Place::Gateway if part.refused == Some((link, now)) => {}
-                Place::Gateway => part.overtaken_by = Some(number),
-                // What was redirected may follow one that was redirected further.
-                Place::On(other) if other != link && is_new => part.overtaken_by = Some(number),
-                _ => {}
-            }
-        }
+    /// A node has received it, or its part for this tag, `elsewhere`: as one to read from, primary or not.
+    pub(super) fn arrived(&mut self, number: Number, tag: usize, link: LinkId, elsewhere: bool) {
+        tracing::debug!(number, tag, link, elsewhere, "arrived");
+        self.overtakes(number, tag, link);
+        let later = self.later_write(number, tag);
         let Some(entry) = self.entries.get_mut(&number) else {
             return self.fail(format!("a request that nobody sent: {number}"));
         };
@@ -192,13 +104,54 @@ impl Ledger {
         };
         let (before, overtaken_by) = (part.place, part.overtaken_by);
         part.place = Place::On(link);
+        let had_strayed = part.strayed;
+        part.elsewhere = elsewhere;
+        part.strayed |= elsewhere;
         let known = std::mem::replace(&mut part.known, true);
         entry.repeated |= known;
         if let Some(later) = overtaken_by {
             self.fail(format!("request {later} was sent before {number}, which came first"));
         } else if before == Place::Lost && writes {
             self.fail(format!("write {number} was sent again after its connection was lost"));
+        } else if elsewhere && writes {
+            self.fail(format!("write {number} was sent to where clients only read"));
+        } else if let Some(later) = later.filter(|_| had_strayed) {
+            self.fail(format!("write {later} was sent while replicas were asked for {number}"));
         }
+    }
+
+    /// Notes which earlier requests of its client for the same slot are still in the gateway's hands.
+    fn overtakes(&mut self, number: Number, tag: usize, link: LinkId) {
+        let now = Instant::now();
+        let Some(entry) = self.entries.get_mut(&number) else { return };
+        let writes = entry.request.writes();
+        let is_new = entry.part(tag).is_some_and(|part| !part.known);
+        let oldest = self.oldest.get(client_of(number)).copied().unwrap_or(number);
+        for (_, earlier) in self.entries.range_mut(oldest..number) {
+            if earlier.answer.is_some() || !earlier.request.is_numbered() {
+                continue;
+            }
+            let Some(part) = earlier.part(tag) else { continue };
+            match part.place {
+                // In which order a client reads at several nodes is nobody's concern.
+                _ if part.strayed && !writes => {}
+                Place::Gateway if part.refused == Some((link, now)) => {}
+                Place::Gateway => part.overtaken_by = Some(number),
+                // What was redirected may follow one that was redirected further.
+                Place::On(other) if other != link && is_new => part.overtaken_by = Some(number),
+                _ => {}
+            }
+        }
+    }
+
+    /// A write of the same client for the same slot that was sent later, and has reached a node.
+    fn later_write(&mut self, number: Number, tag: usize) -> Option<Number> {
+        let end = (number / EACH + 1) * EACH;
+        let mut later = self.entries.range_mut(number + 1..end);
+        later.find_map(|(number, entry)| {
+            let is_known = entry.request.writes() && entry.part(tag)?.known;
+            is_known.then_some(*number)
+        })
     }
 
     /// A node runs it for this key; returns the number of the run. `alive`: its connection stands.
@@ -211,6 +164,7 @@ impl Ledger {
     ) -> usize {
         tracing::debug!(number, %key, "ran");
         self.runs.push((number, key));
+        self.times.push(Instant::now());
         let run = self.runs.len() - 1;
         let Some(number) = number else { return run };
         let Some(entry) = self.entries.get_mut(&number) else { return run };
@@ -352,12 +306,22 @@ impl Ledger {
         if !run.is_some_and(fits) {
             return self.fail(format!("{number} has the reply to another request"));
         }
+        let entry = self.entries.get_mut(&number);
+        let part =
+            entry.and_then(|entry| entry.part(key.tag).map(|part| (part.elsewhere, part.strayed)));
+        let (elsewhere, strayed) = part.unwrap_or_default();
+        if elsewhere {
+            self.elsewhere += 1;
+            self.told_by_replica(number, key, &log);
+        }
         let seen = self.seen.entry((client, key)).or_default();
-        if !log.starts_with(seen) {
+        if !strayed && !log.starts_with(seen) {
             let seen = seen.clone();
             return self.fail(format!("{number} read {log:?} of {key}, and before that {seen:?}"));
         }
-        seen.clone_from(&log);
+        if !strayed {
+            seen.clone_from(&log);
+        }
         let own = self.acknowledged.get(&(client, key)).map(Vec::as_slice).unwrap_or_default();
         let crossed = self.entries.get(&number).is_some_and(|entry| entry.crossed);
         let missing = own.iter().find(|write| **write < number && !log.contains(write));
@@ -374,12 +338,36 @@ impl Ledger {
         }
     }
 
+    /// A replica may not know the latest, but everything from before the time that it may lag, and nothing else.
+    fn told_by_replica(&mut self, number: Number, key: Key, log: &Log) {
+        let Some(asked) = self.entries.get(&number).map(|entry| entry.asked) else { return };
+        let runs = self.runs.iter().zip(&self.times);
+        let writes = runs.filter_map(|((run, at), time)| {
+            let run = run.filter(|run| *at == key && self.writes_to(*run, key))?;
+            Some((run, *time))
+        });
+        let writes: Vec<(Number, Instant)> = writes.collect();
+        let is_past = writes.iter().map(|(write, _)| write).take(log.len()).eq(log);
+        let missing = writes.iter().skip(log.len()).find(|(_, time)| *time + LAG < asked);
+        if !is_past {
+            self.fail(format!("{number} read {log:?} of {key} at a replica: that never was"));
+        } else if let Some((missing, _)) = missing {
+            self.fail(format!("{number} read {key} as it was long ago, before {missing}"));
+        }
+    }
+
+    fn writes_to(&self, number: Number, key: Key) -> bool {
+        let request = self.entries.get(&number).map(|entry| &entry.request);
+        request.is_some_and(|request| request.keys().contains(&(key, true)))
+    }
+
     pub(super) fn report(&self, took: Duration) -> Report {
         Report {
             fault: self.fault.clone(),
             requests: self.entries.len(),
             uncertain: self.uncertain,
             refused: self.refused,
+            elsewhere: self.elsewhere,
             took,
             runs: self.runs.clone(),
         }

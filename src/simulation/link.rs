@@ -19,6 +19,7 @@ use crate::resp::{Limits, Parsed, Protocol, RequestParser, write};
 
 use super::World;
 use super::cluster::NodeId;
+use super::command::{Command, Data, Form};
 use super::ledger::Number;
 use super::schedule::Key;
 
@@ -26,37 +27,6 @@ pub(super) type LinkId = usize;
 
 /// As much may be on its way in each direction; more than is ever sent.
 pub(super) const WINDOW: usize = 1 << 20;
-
-/// What a node is asked.
-#[derive(Clone, Debug)]
-enum Command {
-    Ping,
-    Hello,
-    Asking,
-    Multi,
-    Exec,
-    Discard,
-    Data(Data),
-    /// None that the simulation knows.
-    Other(String),
-}
-
-#[derive(Clone, Debug)]
-struct Data {
-    number: Option<Number>,
-    keys: Vec<Key>,
-    writes: bool,
-    /// How its reply is written.
-    form: Form,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Form {
-    Run,
-    Ok,
-    Bulk,
-    Array,
-}
 
 /// What came of a command.
 struct Outcome {
@@ -86,6 +56,8 @@ pub(super) struct Link {
     /// Then the node runs no more of what it has received.
     deaf: Cell<bool>,
     asking: Cell<bool>,
+    /// The gateway reads here although the node may be a replica.
+    readonly: Cell<bool>,
     /// The transaction that is open, and whether something was wrong with it.
     block: RefCell<Option<(Vec<Data>, bool)>>,
 }
@@ -108,6 +80,7 @@ impl Link {
             over: Cell::new(false),
             deaf: Cell::new(false),
             asking: Cell::new(false),
+            readonly: Cell::new(false),
             block: RefCell::new(None),
         });
         tokio::task::spawn_local(link.clone().receive(world.clone()));
@@ -176,10 +149,7 @@ impl Link {
                 Ok(Parsed::Request(length)) => {
                     let words: Vec<&[u8]> = parser.request(rest).args().collect();
                     let command = Command::of(&words);
-                    if let Command::Data(Data { number: Some(number), keys, .. }) = &command {
-                        let tag = keys.first().map_or(0, |key| key.tag);
-                        world.ledger.borrow_mut().arrived(*number, tag, self.id);
-                    }
+                    self.note(world, &command);
                     inbound.commands.push_back(command);
                     at += length;
                 }
@@ -188,6 +158,19 @@ impl Link {
             }
         }
         inbound.bytes.drain(..at);
+    }
+
+    fn note(&self, world: &World, command: &Command) {
+        match command {
+            Command::ReadOnly => self.readonly.set(true),
+            Command::Data(Data { number: Some(number), keys, .. }) => {
+                let tag = keys.first().map_or(0, |key| key.tag);
+                let readonly = self.readonly.get();
+                world.ledger.borrow_mut().arrived(*number, tag, self.id, readonly);
+            }
+            Command::Data(data) => tracing::debug!(link = self.id, ?data, "arrived"),
+            _ => {}
+        }
     }
 
     async fn work(self: Rc<Self>, world: Rc<World>) {
@@ -258,7 +241,7 @@ impl Link {
                 write::bulk(&mut reply, "proto");
                 write::integer(&mut reply, 3);
             }
-            Command::Asking => write::simple(&mut reply, "OK"),
+            Command::Asking | Command::ReadOnly => write::simple(&mut reply, "OK"),
             Command::Multi => {
                 self.block.replace(Some((Vec::new(), false)));
                 write::simple(&mut reply, "OK");
@@ -286,6 +269,9 @@ impl Link {
         if tags.any(|other| other != tag) {
             world.fail(format!("keys of several slots: {data:?}"));
         }
+        if self.readonly.get() && world.cluster.borrow().copies(self.node, tag) {
+            return self.tell_copy(world, &data, reply);
+        }
         let verdict = world.cluster.borrow().serves(self.node, &data.keys, asking);
         let settles = |refused| data.number.map(|number| (number, tag, refused));
         let mut block = self.block.borrow_mut();
@@ -310,6 +296,29 @@ impl Link {
                 settles(false)
             }
         }
+    }
+
+    /// Answers as a replica: with what it has, or with nothing.
+    fn tell_copy(
+        &self,
+        world: &World,
+        data: &Data,
+        reply: &mut Vec<u8>,
+    ) -> Option<(Number, usize, bool)> {
+        let [key] = *data.keys else {
+            world.fail(format!("a replica was sent {data:?}"));
+            return None;
+        };
+        let cluster = world.cluster.borrow();
+        match cluster.copy(self.node, key).filter(|_| !data.writes) {
+            Some(writes) => {
+                let run = world.ledger.borrow_mut().ran(data.number, key, false, !self.over.get());
+                tell(reply, run, writes);
+            }
+            None if data.writes => world.fail(format!("a replica was sent {data:?}")),
+            None => write::bulk(reply, ""),
+        }
+        data.number.map(|number| (number, key.tag, false))
     }
 
     fn exec(&self, world: &World, reply: &mut Vec<u8>) -> Option<(Number, usize, bool)> {
@@ -349,8 +358,7 @@ impl Link {
                 cluster.write(*key, number);
             }
             if matches!(data.form, Form::Bulk | Form::Array) {
-                let log: Vec<String> = cluster.read(*key).iter().map(Number::to_string).collect();
-                write::bulk(reply, format!("{run};{}", log.join(",")));
+                tell(reply, run, cluster.read(*key));
             }
         }
         match data.form {
@@ -361,36 +369,8 @@ impl Link {
     }
 }
 
-impl Command {
-    fn of(words: &[&[u8]]) -> Self {
-        let name = words.first().copied().unwrap_or_default().to_ascii_uppercase();
-        let arguments = words.get(1..).unwrap_or_default();
-        let key = |at: usize| arguments.get(at).and_then(|word| Key::parse(word));
-        let number = |at: usize| {
-            let word = std::str::from_utf8(arguments.get(at)?).ok()?;
-            word.parse::<Number>().ok()
-        };
-        let pairs = || (0..arguments.len()).step_by(2).filter_map(key).collect();
-        let data = |keys, number, writes, form| Self::Data(Data { number, keys, writes, form });
-        let one = |at: usize| key(at).into_iter().collect();
-        match name.as_slice() {
-            b"PING" => Self::Ping,
-            b"HELLO" => Self::Hello,
-            b"ASKING" => Self::Asking,
-            b"MULTI" => Self::Multi,
-            b"EXEC" => Self::Exec,
-            b"DISCARD" => Self::Discard,
-            b"APPEND" => data(one(0), number(1), true, Form::Run),
-            b"SET" => data(one(0), number(1), true, Form::Ok),
-            b"MSET" => data(pairs(), number(1), true, Form::Ok),
-            b"MSETNX" => data(pairs(), number(1), true, Form::Run),
-            b"GETRANGE" => data(one(0), number(2), false, Form::Bulk),
-            b"GET" => data(one(0), None, false, Form::Bulk),
-            b"MGET" => {
-                let keys = (0..arguments.len()).filter_map(key).collect();
-                data(keys, None, false, Form::Array)
-            }
-            _ => Self::Other(words.join(&b' ').escape_ascii().to_string()),
-        }
-    }
+/// What a read says: which run it is, and all writes so far.
+fn tell(reply: &mut Vec<u8>, run: usize, writes: &[Number]) {
+    let log: Vec<String> = writes.iter().map(Number::to_string).collect();
+    write::bulk(reply, format!("{run};{}", log.join(",")));
 }

@@ -10,16 +10,26 @@
 //! * a request reaches a node while no earlier one of its client for the same slot is in the gateway's hands;
 //! * a write runs once; one that failed never runs, and `UNCERTAIN` is said of lost connections alone;
 //! * what a client reads has everything that it wrote or read before;
-//! * nothing fails that could have waited, and nothing waits for ever once the cluster is whole.
+//! * nothing fails that could have waited, and nothing waits for ever once the cluster is whole;
+//! * a replica's answer has everything that the client wrote, and everything from before the time that it may lag
+//!   ([`replicas`]); what the client writes next waits for it.
+//!
+//! Not simulated: several workers, which share nothing on this path but snapshots; blocking commands, `WATCH`, scripts,
+//! subscriptions and caching, which have connections of their own; TLS, logins and large values; a takeover that loses
+//! data, and a minority that goes on serving, which `tests/faults` has; the control thread, whose part is played here by a
+//! look at some nodes. Which request an `MGET` belongs to is not told by its bytes, so its order is seen by what it reads.
 //!
 //! `SLOTWAY_SIMULATIONS=100000 cargo test --lib simulation` runs more seeds, `SLOTWAY_SEED=7` one alone.
 
 mod client;
 mod cluster;
+mod command;
 mod events;
 mod ledger;
 mod link;
+mod replicas;
 mod schedule;
+mod store;
 mod tests;
 
 use std::cell::{Cell, RefCell};
@@ -39,9 +49,9 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::backend::simulated::replace_network;
-use crate::backend::{Clock, Pool, PoolParts};
+use crate::backend::{Clock, Pool, PoolParts, Standings};
 use crate::cluster::{Topology, View, merge_views};
-use crate::config::{Live, Settings};
+use crate::config::{Live, ReadFrom, Settings};
 use crate::metrics::Metrics;
 use crate::session::{Accepted, AcceptedSocket, Access, Colleagues, Gateway, Session, Worker};
 
@@ -65,6 +75,8 @@ struct Report {
     requests: usize,
     uncertain: usize,
     refused: usize,
+    /// Answers of replicas.
+    elsewhere: usize,
     /// Simulated time.
     took: Duration,
     /// What ran on the nodes, for comparing runs.
@@ -79,6 +91,8 @@ struct World {
     links: Cell<LinkId>,
     /// The gateway wants to look at the topology.
     wanted: Notify,
+    /// What it knows of the replicas that it may read from.
+    standings: Arc<ArcSwap<Standings>>,
 }
 
 impl World {
@@ -89,6 +103,7 @@ impl World {
             rng: RefCell::new(Rng::with_seed(schedule.seed)),
             links: Cell::new(0),
             wanted: Notify::new(),
+            standings: Arc::default(),
         })
     }
 
@@ -199,12 +214,16 @@ impl World {
 thread_local! {
     /// The first topology of clusters of so many shards and nodes.
     static FIRST: RefCell<BTreeMap<(usize, usize), Arc<Topology>>> = RefCell::default();
-    static GATEWAY: Arc<Gateway> = gateway();
+    /// Without and with reads from replicas.
+    static GATEWAYS: [Arc<Gateway>; 2] = [ReadFrom::Primary, ReadFrom::PreferReplica].map(gateway);
 }
 
 /// The process around the worker; what it keeps changes nothing of a run.
-fn gateway() -> Arc<Gateway> {
-    let live = Live::new(Settings::default());
+fn gateway(read_from: ReadFrom) -> Arc<Gateway> {
+    let mut settings = Settings::default();
+    settings.cluster.read_from = read_from;
+    settings.cluster.replica_lag = replicas::LAG;
+    let live = Live::new(settings);
     let metrics = Metrics::new(1).unwrap();
     let access = Access::open(&live.now()).unwrap();
     let (colleagues, _) = Colleagues::new(1);
@@ -227,8 +246,11 @@ async fn simulate(schedule: &Schedule) -> Report {
     let world = World::new(schedule);
     let network = world.clone();
     replace_network(Box::new(move |address| network.dial(address)));
-    let worker = worker(&world);
+    let worker = worker(&world, schedule);
     spawn_local(world.clone().look_after(worker.clone()));
+    if schedule.spreads_reads {
+        replicas::attend(&world, &worker);
+    }
 
     let (clients, receiving): (Vec<Rc<Client>>, Vec<JoinHandle<()>>) =
         (0..schedule.clients.len()).map(|number| connect(number, &world, &worker)).unzip();
@@ -275,8 +297,8 @@ async fn joined(world: &World, task: JoinHandle<()>) {
     }
 }
 
-fn worker(world: &Rc<World>) -> Rc<Worker> {
-    let gateway = GATEWAY.with(Arc::clone);
+fn worker(world: &Rc<World>, schedule: &Schedule) -> Rc<Worker> {
+    let gateway = GATEWAYS.with(|gateways| gateways[usize::from(schedule.spreads_reads)].clone());
     let clock = Rc::new(Clock::new());
     let scratch = Rc::new(RefCell::new(vec![0; SCRATCH].into_boxed_slice()));
     let metrics = gateway.metrics.worker(0).unwrap();
@@ -288,7 +310,7 @@ fn worker(world: &Rc<World>) -> Rc<Worker> {
         clock: clock.clone(),
         scratch: scratch.clone(),
         home: Default::default(),
-        standings: Arc::default(),
+        standings: world.standings.clone(),
         hint: Box::new(move |_| {
             wanted.upgrade().iter().for_each(|world| world.wanted.notify_one())
         }),

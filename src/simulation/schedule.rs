@@ -19,6 +19,8 @@ pub(super) struct Schedule {
     pub(super) shards: usize,
     /// Replicas of each shard.
     pub(super) replicas: usize,
+    /// Clients' reads may go to replicas.
+    pub(super) spreads_reads: bool,
     /// What each client sends.
     pub(super) clients: Vec<Vec<Batch>>,
     /// What happens to the cluster, and when it begins.
@@ -68,6 +70,8 @@ pub(super) enum Event {
     Reset { shard: usize, runs_on: bool },
     /// A primary refuses everything for a while.
     Refuse { shard: usize, time: Millis, loading: bool },
+    /// A replica stands still for a while, or is away.
+    Absent { shard: usize, time: Millis, frozen: bool },
 }
 
 impl fmt::Display for Key {
@@ -97,7 +101,36 @@ impl Schedule {
         let events = (0..rng.usize(0..=4))
             .map(|_| (rng.u64(..span), Event::any(&mut rng, shards)))
             .collect();
-        Self { seed, shards, replicas: rng.usize(0..=2).min(1), clients, events }
+        let replicas = rng.usize(0..=2).min(1);
+        let mut schedule = Self { seed, shards, replicas, spreads_reads: false, clients, events };
+        match rng.u8(..6) {
+            0 | 1 if replicas > 0 => schedule.spread_reads(&mut rng, span),
+            2 => schedule.split_requests(&mut rng),
+            _ => {}
+        }
+        schedule
+    }
+
+    /// Reads go to replicas, and to replicas things happen, too.
+    fn spread_reads(&mut self, rng: &mut Rng, span: Millis) {
+        self.spreads_reads = true;
+        for _ in 0..rng.usize(0..=2) {
+            let (shard, time) = (rng.usize(..self.shards), rng.u64(5..2000));
+            let event = Event::Absent { shard, time, frozen: rng.bool() };
+            self.events.push((rng.u64(..span), event));
+        }
+    }
+
+    /// Most requests have keys of several slots, so that their parts are redirected and held one by one.
+    fn split_requests(&mut self, rng: &mut Rng) {
+        let requests = self.clients.iter_mut().flatten().flat_map(|batch| &mut batch.requests);
+        for request in requests {
+            match rng.u8(..8) {
+                0..3 => *request = Request::SetMany(distinct(rng)),
+                3 | 4 => *request = Request::GetMany(distinct(rng)),
+                _ => {}
+            }
+        }
     }
 
     /// Schedules that are a little shorter, the much shorter ones first.
@@ -141,6 +174,33 @@ fn conversation(rng: &mut Rng) -> Vec<Batch> {
 }
 
 impl Request {
+    /// Keys, and whether they are written. Those of a block may be there twice.
+    pub(super) fn keys(&self) -> Vec<(Key, bool)> {
+        let all = |keys: &[Key], written: bool| keys.iter().map(|key| (*key, written)).collect();
+        match self {
+            Self::Append(key) | Self::Set(key) => vec![(*key, true)],
+            Self::Get(key) => vec![(*key, false)],
+            Self::GetMany(keys) => all(keys, false),
+            Self::SetMany(keys) => all(keys, true),
+            Self::SetNew(one, two) => vec![(*one, true), (*two, true)],
+            Self::Block(keys) => keys.clone(),
+        }
+    }
+
+    pub(super) fn writes(&self) -> bool {
+        self.keys().iter().any(|(_, written)| *written)
+    }
+
+    /// Whether a node can tell by its bytes which request it is.
+    pub(super) fn is_numbered(&self) -> bool {
+        !matches!(self, Self::GetMany(_))
+    }
+
+    /// Whether it may be refused for good while its slot moves.
+    pub(super) fn may_be_refused(&self) -> bool {
+        matches!(self, Self::SetNew(..) | Self::Block(_) | Self::SetMany(_) | Self::GetMany(_))
+    }
+
     fn any(rng: &mut Rng) -> Self {
         let key = Key::any(rng);
         match rng.u8(..100) {

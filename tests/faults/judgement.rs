@@ -8,6 +8,7 @@ use crate::figures::{Weighed, Weight, p99};
 use crate::history::{Fault, Moment};
 use crate::load::{Asked, Class, Trouble};
 use crate::run::Outcome;
+use crate::stage::Blow;
 
 /// A silent node is found out after an interval and a probe, half a second each; then nothing more is sent to it.
 pub(crate) const FOUND_OUT: Duration = Duration::from_millis(1_500);
@@ -58,11 +59,13 @@ pub(crate) fn only_in_flight_there(outcome: &Outcome<'_>) -> Vec<Fault> {
 
 /// Errors are for whoever asks for slots that are not served.
 fn nobody_else(outcome: &Outcome<'_>) -> Vec<Fault> {
+    let is_dead = |asked: &Asked| {
+        let meanwhile = |blow: &&Blow| blow.begin <= asked.span.answered;
+        outcome.blows.iter().filter(meanwhile).any(|blow| blow.dead.contains(&asked.slot))
+    };
     let elsewhere = |trouble: &&Trouble| {
         let asked = trouble.asked;
-        !asked.class.has_keys()
-            && asked.class != Class::Publish
-            && !outcome.dead.contains(&asked.slot)
+        !asked.class.has_keys() && asked.class != Class::Publish && !is_dead(&asked)
     };
     named(outcome.journal.troubles.iter().filter(elsewhere))
 }
@@ -75,8 +78,10 @@ pub(crate) fn one_shard_fails(outcome: &Outcome<'_>) -> Vec<Fault> {
         let says_why = trouble.text.starts_with("CLUSTERDOWN Hash slot ")
             && trouble.text.contains(" not served: ");
         let was_held = span.answered - span.sent >= micros(HELD);
-        let begin = outcome.blows.iter().map(|blow| blow.begin).min().unwrap_or_default();
-        let was_in_flight = span.sent <= begin + micros(A_SECOND);
+        let was_in_flight = outcome
+            .blows
+            .iter()
+            .any(|blow| span.sent <= blow.begin + micros(A_SECOND) && span.answered >= blow.begin);
         (says_why && was_held) || (trouble.text.starts_with("UNCERTAIN ") && was_in_flight)
     };
     let unfair = outcome.journal.troubles.iter().filter(|trouble| !is_fair(trouble));
@@ -84,24 +89,22 @@ pub(crate) fn one_shard_fails(outcome: &Outcome<'_>) -> Vec<Fault> {
 }
 
 fn as_fast_as_before(outcome: &Outcome<'_>) -> Vec<Fault> {
-    let Some(blow) = outcome.blows.first().filter(|_| !outcome.options.short) else {
+    let Some(first) = outcome.blows.first().filter(|_| !outcome.options.short) else {
         return Vec::new();
     };
-    let alive = |asked: &&Asked| {
-        let is_keyed = !asked.class.has_keys() && asked.class != Class::Publish;
-        is_keyed && !outcome.dead.contains(&asked.slot)
+    let is_keyed = |asked: &&Asked| !asked.class.has_keys() && asked.class != Class::Publish;
+    let all: Vec<&Asked> = outcome.journal.asked.iter().filter(is_keyed).collect();
+    let before = p99(all.iter().copied().filter(|asked| asked.span.answered < first.begin));
+    let slow = |blow: &Blow| {
+        let during = p99(all.iter().copied().filter(|asked| {
+            let is_meanwhile = asked.span.sent >= blow.begin && asked.span.answered < blow.end;
+            is_meanwhile && !blow.dead.contains(&asked.slot)
+        }));
+        println!("    p99 of the other shards: {before} us before, {during} us meanwhile");
+        (during > 2 * before + micros(Duration::from_millis(20)))
+            .then(|| format!("other shards: p99 of {before} us before, {during} us meanwhile"))
     };
-    let all: Vec<&Asked> = outcome.journal.asked.iter().filter(alive).collect();
-    let before = p99(all.iter().copied().filter(|asked| asked.span.answered < blow.begin));
-    let during = p99(all
-        .iter()
-        .copied()
-        .filter(|asked| asked.span.sent >= blow.begin && asked.span.answered < blow.end));
-    println!("    p99 of the other shards: {before} us before, {during} us meanwhile");
-    (during > 2 * before + micros(Duration::from_millis(20)))
-        .then(|| format!("other shards: p99 of {before} us before, {during} us meanwhile"))
-        .into_iter()
-        .collect()
+    outcome.blows.iter().filter_map(slow).collect()
 }
 
 /// While nothing is there, errors say so; and all is well soon after.

@@ -33,8 +33,6 @@ pub(crate) struct Outcome<'a> {
     pub(crate) options: &'a Options,
     pub(crate) journal: Journal,
     pub(crate) blows: Vec<Blow>,
-    /// Slots that were not served, or by a node that could not be heard.
-    pub(crate) dead: Vec<u16>,
     pub(crate) pauses: Pauses,
     pub(crate) counted: Counted,
     pub(crate) weight: Weight,
@@ -149,8 +147,8 @@ fn judge<'a>(
     outages.extend(stage.blows.iter().map(|blow| Outage { begin: blow.begin, end: blow.served }));
     let pauses = Pauses::of(&journal.asked, &outages);
     let (blows, counted) = (std::mem::take(&mut stage.blows), stage.counted.clone());
-    let (dead, options) = (std::mem::take(&mut stage.dead), stage.options);
-    Outcome { options, journal, blows, dead, pauses, counted, weight, missed, faults }
+    let options = stage.options;
+    Outcome { options, journal, blows, pauses, counted, weight, missed, faults }
 }
 
 /// What stands in the cluster at the end, as its nodes say.

@@ -37,6 +37,8 @@ pub(crate) struct Blow {
     pub(crate) served: Moment,
     /// It was mended by then.
     pub(crate) end: Moment,
+    /// Slots that were not served meanwhile, or by a node that could not be heard.
+    pub(crate) dead: Vec<u16>,
 }
 
 pub(crate) struct Stage<'a> {
@@ -55,7 +57,7 @@ pub(crate) struct Stage<'a> {
     /// By gateways, or processes of one, that have ended.
     pub(crate) counted: Counted,
     pub(crate) until: Moment,
-    /// Slots that were not served, or by a node that could not be heard.
+    /// What the next blow takes away.
     pub(crate) dead: Vec<u16>,
     /// The gateway that is weighed.
     pub(crate) process: Arc<AtomicU32>,
@@ -257,6 +259,7 @@ impl<'a> Stage<'a> {
         served: Moment,
     ) {
         let end = self.clock.now();
-        self.blows.push(Blow { what: what.into(), begin, done, served, end });
+        let dead = std::mem::take(&mut self.dead);
+        self.blows.push(Blow { what: what.into(), begin, done, served, end, dead });
     }
 }

@@ -31,6 +31,8 @@ const ROUNDS: usize = 16;
 const COPIES: usize = 8 << 10;
 /// Bytes that one read asks for, and the most when a long message is under way.
 const READ: usize = 64 << 10;
+/// The longest answer that is no message: an error's words.
+const LONGEST_LINE: usize = 64 << 10;
 const LONG_READ: usize = 1 << 20;
 
 /// What the next answer on a connection is about.
@@ -232,9 +234,11 @@ impl Carrier {
             }
             let end = self.scanner.scan(rest).map_err(|error| Ended::from(error.to_string()))?;
             let Some(frame) = end.and_then(|end| rest.get(..end)) else {
-                if rest.len().saturating_add(self.scanner.missing())
-                    > self.hub.pool.longest_message()
-                {
+                let most = match rest.first() {
+                    Some(b'>') => self.hub.pool.longest_message(),
+                    _ => LONGEST_LINE,
+                };
+                if rest.len().saturating_add(self.scanner.missing()) > most {
                     return Err("a message without an end".into());
                 }
                 break;

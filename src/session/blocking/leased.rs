@@ -33,7 +33,8 @@ const FORCED_AWAKE: &[u8] = b"-UNBLOCKED force unblock";
 const ENDED: &[u8] = b"-UNBLOCKED client unblocked";
 const PONG: &[u8] = b"+PONG\r\n";
 
-const NOT_SERVED: &str = "CLUSTERDOWN Hash slot not served";
+/// Why a slot is not served whose owner is there, as far as is known.
+const UNSTEADY: &str = "its node takes no wait";
 
 /// How a wait on a connection of its own has ended.
 pub(super) enum Outcome {
@@ -46,8 +47,9 @@ pub(super) enum Outcome {
 /// What one connection has led to.
 enum Try {
     Done(Outcome),
-    /// The request is to be sent again; the reply when that has been tried for too long.
-    Again(Vec<u8>),
+    /// The request is to be sent again. When that has been tried for too long, this is the reply, or that the slot is not
+    /// served.
+    Again(Option<Vec<u8>>),
 }
 
 impl Try {
@@ -86,11 +88,17 @@ pub(super) async fn perform(waiting: &mut Waiting, slot: Slot) -> Outcome {
             Try::Done(outcome) => return outcome,
             Try::Again(reply) => {
                 if !patience.lasts(began).await {
-                    return Outcome::Reply(reply);
+                    return Outcome::Reply(reply.unwrap_or_else(|| not_served(waiting, slot)));
                 }
             }
         }
     }
+}
+
+fn not_served(waiting: &Waiting, slot: Slot) -> Vec<u8> {
+    let why = waiting.worker.pool.not_served([slot]);
+    let why = why.unwrap_or_else(|| LeaseError::NotServed(slot.index(), UNSTEADY.to_owned()));
+    error(why.to_string())
 }
 
 /// How long a request is sent again without ever beginning to wait.
@@ -130,7 +138,7 @@ async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>
         sent = held.send(&waiting.wish, &frame) => sent,
     };
     if sent.is_err() {
-        return Try::Again(error(NOT_SERVED));
+        return Try::Again(None);
     }
     waiting.begins_to_wait();
     let (trail, began) = (waiting.trail(), pool.clock().tick());
@@ -155,7 +163,7 @@ async fn wait_on(waiting: &mut Waiting, lease: Lease, slot: Slot, frame: Vec<u8>
     match (reply, ending) {
         (Some(reply), None) if is_empty(&reply) => {
             held.give_back(&pool);
-            Try::Again(error(NOT_SERVED))
+            Try::Again(None)
         }
         (Some(reply), Some(ending)) if is_empty(&reply) => {
             held.give_back(&pool);
@@ -191,16 +199,16 @@ fn heard(waiting: &Waiting, held: Held, reply: &[u8]) -> Try {
     let migrating = matches!(detour, Some(Detour::Ask(_))) || reply.starts_with(b"-TRYAGAIN ");
     match detour {
         _ if migrating && waiting.wish.can_track() => Try::Done(Outcome::Track),
-        Some(Detour::Later) => Try::Again(reply.to_vec()),
+        Some(Detour::Later) => Try::Again(Some(reply.to_vec())),
         None if !demoted => Try::reply(reply),
-        _ => Try::Again(error(NOT_SERVED)),
+        _ => Try::Again(None),
     }
 }
 
 /// The connection is gone, and perhaps an element with it.
 fn lost(waiting: &Waiting) -> Try {
     if waiting.wish.is_repeatable() {
-        return Try::Again(error(NOT_SERVED));
+        return Try::Again(None);
     }
     waiting.worker.metrics.uncertain();
     Try::reply(error(LeaseError::Lost(String::new()).to_string()))
