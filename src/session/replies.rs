@@ -1,7 +1,7 @@
 //! The reply side of a session, shared with the pipelines that carry its requests.
 //!
-//! Pipelines settle places in their turn, and the worker's [`Flusher`] writes once for all that a turn of the
-//! loop settled: a reply wakes no task, unless the session waits for it.
+//! Pipelines settle places in their turn, and the worker's [`Flusher`](super::flusher::Flusher) writes once for all that
+//! a turn of the loop settled: a reply wakes no task, unless the session waits for it.
 
 mod again;
 mod asker;
