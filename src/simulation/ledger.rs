@@ -184,18 +184,28 @@ impl Ledger {
         run
     }
 
-    /// Its reply leaves the node; `refused`: it did not run.
-    pub(super) fn replied(&mut self, number: Number, tag: usize, link: LinkId, refused: bool) {
+    /// Its reply leaves the node; `refused`: it did not run. What stands behind it on its connection crosses the refusal.
+    /// Of a request without a number nobody knows who sent it, so it may be anybody's.
+    pub(super) fn replied(
+        &mut self,
+        number: Option<Number>,
+        tag: usize,
+        link: LinkId,
+        refused: bool,
+    ) {
         tracing::debug!(number, tag, link, refused, "replied");
-        let Some(part) = self.entries.get_mut(&number).and_then(|entry| entry.part(tag)) else {
-            return;
-        };
-        if part.place == Place::On(link) {
+        let entry = number.and_then(|number| self.entries.get_mut(&number));
+        if let Some(part) = entry.and_then(|entry| entry.part(tag))
+            && part.place == Place::On(link)
+        {
             part.place = if refused { Place::Gateway } else { Place::Answered };
             part.refused = refused.then(|| (link, Instant::now()));
         }
-        let end = (number / EACH + 1) * EACH;
-        for (_, later) in self.entries.range_mut(number + 1..end).filter(|_| refused) {
+        let behind = match number {
+            Some(number) => number + 1..(number / EACH + 1) * EACH,
+            None => 0..Number::MAX,
+        };
+        for (_, later) in self.entries.range_mut(behind).filter(|_| refused) {
             let place = later.part(tag).map(|part| part.place);
             later.crossed |= place == Some(Place::On(link));
         }
@@ -314,16 +324,16 @@ impl Ledger {
             self.elsewhere += 1;
             self.told_by_replica(number, key, &log);
         }
+        let crossed = self.entries.get(&number).is_some_and(|entry| entry.crossed);
         let seen = self.seen.entry((client, key)).or_default();
-        if !strayed && !log.starts_with(seen) {
+        if !strayed && !crossed && !log.starts_with(seen) {
             let seen = seen.clone();
             return self.fail(format!("{number} read {log:?} of {key}, and before that {seen:?}"));
         }
-        if !strayed {
+        if !strayed && log.len() > seen.len() {
             seen.clone_from(&log);
         }
         let own = self.acknowledged.get(&(client, key)).map(Vec::as_slice).unwrap_or_default();
-        let crossed = self.entries.get(&number).is_some_and(|entry| entry.crossed);
         let missing = own.iter().find(|write| **write < number && !log.contains(write));
         if let Some(missing) = missing.filter(|_| !crossed) {
             return self.fail(format!("{number} read {key} as it was before {missing}"));

@@ -28,11 +28,14 @@ pub(super) type LinkId = usize;
 /// As much may be on its way in each direction; more than is ever sent.
 pub(super) const WINDOW: usize = 1 << 20;
 
+/// A request, if it told its number, its tag, and whether it did not run.
+type Settled = (Option<Number>, usize, bool);
+
 /// What came of a command.
 struct Outcome {
     reply: Vec<u8>,
-    /// The request that this is the reply to, and whether it did not run.
-    settles: Option<(Number, usize, bool)>,
+    /// What this is the reply to.
+    settles: Option<Settled>,
 }
 
 struct Inbound {
@@ -263,7 +266,7 @@ impl Link {
         data: Data,
         asking: bool,
         reply: &mut Vec<u8>,
-    ) -> Option<(Number, usize, bool)> {
+    ) -> Option<Settled> {
         let tag = data.keys.first().map_or(0, |key| key.tag);
         let mut tags = data.keys.iter().map(|key| key.tag);
         if tags.any(|other| other != tag) {
@@ -273,7 +276,7 @@ impl Link {
             return self.tell_copy(world, &data, reply);
         }
         let verdict = world.cluster.borrow().serves(self.node, &data.keys, asking);
-        let settles = |refused| data.number.map(|number| (number, tag, refused));
+        let settles = |refused| Some((data.number, tag, refused));
         let mut block = self.block.borrow_mut();
         match (verdict, &mut *block) {
             (Err(words), None) => {
@@ -299,12 +302,7 @@ impl Link {
     }
 
     /// Answers as a replica: with what it has, or with nothing.
-    fn tell_copy(
-        &self,
-        world: &World,
-        data: &Data,
-        reply: &mut Vec<u8>,
-    ) -> Option<(Number, usize, bool)> {
+    fn tell_copy(&self, world: &World, data: &Data, reply: &mut Vec<u8>) -> Option<Settled> {
         let [key] = *data.keys else {
             world.fail(format!("a replica was sent {data:?}"));
             return None;
@@ -318,17 +316,17 @@ impl Link {
             None if data.writes => world.fail(format!("a replica was sent {data:?}")),
             None => write::bulk(reply, ""),
         }
-        data.number.map(|number| (number, key.tag, false))
+        Some((data.number, key.tag, false))
     }
 
-    fn exec(&self, world: &World, reply: &mut Vec<u8>) -> Option<(Number, usize, bool)> {
+    fn exec(&self, world: &World, reply: &mut Vec<u8>) -> Option<Settled> {
         let Some((queued, spoiled)) = self.block.take() else {
             write::error(reply, "ERR EXEC without MULTI");
             return None;
         };
         let asking = self.asking.take();
         let keys: Vec<Key> = queued.iter().flat_map(|data| data.keys.iter().copied()).collect();
-        let settles = |refused| Some((queued.first()?.number?, keys.first()?.tag, refused));
+        let settles = |refused| Some((queued.first()?.number, keys.first()?.tag, refused));
         if spoiled {
             write::error(reply, "EXECABORT Transaction discarded because of previous errors.");
             return settles(true);
