@@ -147,9 +147,12 @@ fn client(line: &str) -> String {
         &["watch", "lib-name", "lib-ver", "tot-net-in", "tot-net-out", "tot-cmds"];
     let fields = line.split(' ').map(|field| field.split_once('=').unwrap());
     let known = fields.filter(|(name, _)| !NEWER.contains(name));
+    // Newer servers forget what was queued as soon as the transaction is spoiled.
+    let forgets = Make::of_servers().is_since(7, 2);
     let told = known.map(|(name, value)| {
         let is_own = OWN.contains(&name) || OWN_SIZES.contains(&name);
-        format!("{name}:{}", if is_own { "" } else { value })
+        let is_forgotten = name == "multi" && value != "-1" && forgets;
+        format!("{name}:{}", if is_own || is_forgotten { "" } else { value })
     });
     told.collect::<Vec<_>>().join(" ")
 }
