@@ -123,7 +123,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "dead-shard",
         about: "kill -9 of a primary and its replica; both come back after 20 s",
-        shows: "its requests fail after the hold time with slot and cause; the others are as fast as before",
+        shows: "its requests fail after the hold time, with slot and cause or in a node's own words; the others are as fast as before",
         short: None,
         ground: Ground { serves_partly: true, ..PLAIN },
         happen: happen::lost::kill_shard,
